@@ -1,0 +1,32 @@
+// Package deps holds the module list until every package has landed.
+package deps
+
+import (
+	_ "code.dny.dev/ssrf"
+	_ "github.com/HdrHistogram/hdrhistogram-go"
+	_ "github.com/dgraph-io/ristretto/v2"
+	_ "github.com/expr-lang/expr"
+	_ "github.com/fsnotify/fsnotify"
+	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/google/uuid"
+	_ "github.com/mark3labs/mcp-go/client/transport"
+	_ "github.com/mark3labs/mcp-go/mcp"
+	_ "github.com/mark3labs/mcp-go/server"
+	_ "github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "github.com/rogpeppe/go-internal/testscript"
+	_ "github.com/spf13/cobra"
+	_ "go.opentelemetry.io/otel"
+	_ "go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetrichttp"
+	_ "go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	_ "go.opentelemetry.io/otel/exporters/prometheus"
+	_ "go.opentelemetry.io/otel/sdk/metric"
+	_ "go.opentelemetry.io/otel/sdk/trace"
+	_ "go.yaml.in/yaml/v3"
+	_ "golang.org/x/mod/module"
+	_ "golang.org/x/sync/errgroup"
+	_ "golang.org/x/sync/singleflight"
+	_ "golang.org/x/sys/unix"
+	_ "golang.org/x/time/rate"
+	_ "golang.org/x/tools/go/packages"
+	_ "modernc.org/sqlite"
+)

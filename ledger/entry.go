@@ -1,0 +1,105 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Nano is money in nano-USD (10^-9 USD).
+type Nano int64
+
+// USD is one dollar.
+const USD Nano = 1_000_000_000
+
+// Quantities are what a call used, in disjoint kinds: their token sum is all tokens the provider counted.
+type Quantities struct {
+	InputTokens, CacheReadTokens, CacheWriteTokens, CacheWrite1hTokens, OutputTokens, ReasoningTokens int64
+	AudioInputTokens, AudioOutputTokens, ImageTokens                                                  int64
+	WebSearches, Seconds                                                                              int64
+	Calls                                                                                             int64
+}
+
+// Tokens is the sum of all token kinds, the unit of token limits.
+func (q *Quantities) Tokens() int64 {
+	return q.InputTokens + q.CacheReadTokens + q.CacheWriteTokens + q.CacheWrite1hTokens + q.OutputTokens +
+		q.ReasoningTokens + q.AudioInputTokens + q.AudioOutputTokens + q.ImageTokens
+}
+
+// Hold is what a call reserves before it leaves.
+type Hold struct {
+	Cost        Nano  // expected cost
+	Worst       Nano  // worst case, for hard limits; Unbounded when there is none (a hard money limit then refuses)
+	Tokens      int64 // expected tokens
+	WorstTokens int64 // worst case; Unbounded when there is none
+	PriceList   string
+	Prices      map[string]Nano // unit prices per million units (calls: per call) by quantity name, for the entry; shared, not copied
+}
+
+// Unbounded marks a worst case that cannot be stated.
+const Unbounded = -1
+
+// Usage is what a call is known to have used so far. Each report replaces the one before it.
+type Usage struct {
+	Cost       Nano
+	Quantities Quantities
+	Estimated  bool // not the upstream's own figure
+}
+
+// Status is how a call ended.
+type Status string
+
+// The statuses of a resolution.
+const (
+	OK          Status = "ok"
+	ToolError   Status = "tool_error"     // an isError result: the price is charged
+	Failed      Status = "upstream_error" // a whole error answer: costs nothing
+	Cut         Status = "cut"            // ended without a whole answer after it was sent
+	Unsent      Status = "unsent"         // never left
+	Interrupted Status = "interrupted"    // the process died; posted by the next start
+)
+
+// Outcome ends a reservation.
+type Outcome struct {
+	Status  Status
+	Code    int // HTTP status or JSON-RPC error code of the upstream; 0: none
+	Usage   Usage
+	Latency time.Duration
+	Detail  string // short, no payload, no secret
+}
+
+// Unit is what a limit counts.
+type Unit string
+
+// The units of limits.
+const (
+	UnitUSD        Unit = "USD"
+	UnitTokens     Unit = "tokens"
+	UnitCalls      Unit = "calls"
+	UnitConcurrent Unit = "concurrent"
+)
+
+// LimitError is a refusal by a limit. It tells the caller which limit, how much is left and when it frees.
+type LimitError struct {
+	Limit      string // as written
+	Scope      string // "key ci-bot", "team platform", "rule search-rate"
+	Unit       Unit
+	Left       string // human: "0.0042 USD", "0 requests"
+	Needed     string
+	RetryAfter time.Duration // when enough is expected to be free; 0: unknown (concurrency)
+	Never      bool          // the call can never fit this limit
+}
+
+func (e *LimitError) Error() string {
+	s := fmt.Sprintf("limit %q of %s: %s left, this call needs %s", e.Limit, e.Scope, e.Left, e.Needed)
+	switch {
+	case e.Never:
+		return s + "; it can never fit: raise the limit or ask for less"
+	case e.RetryAfter > 0:
+		return s + "; retry after " + e.RetryAfter.Round(time.Second).String()
+	}
+	return s + "; retry when a running call ends"
+}
+
+// ErrUnwritable means the entry could not be written, so the call must not be made.
+var ErrUnwritable = errors.New("ledger cannot write")
