@@ -1,0 +1,38 @@
+// Package mcp is the tool side of the gateway: an MCP server to agents and an MCP client to the servers behind it.
+//
+// # A request's path
+//
+// [Gateway.Handler] serves /mcp (every server the key may see) and /mcp/{name} (one server, its names unprefixed, or one
+// profile). A POST passes the edge checks and the authenticator, is read whole and scanned strictly, and its envelope is
+// read once; everything the gateway need not change is forwarded as the bytes it came in. The era of the request decides
+// what surrounds it: legacy (2024-11-05 to 2025-11-25) has initialize and sessions, modern (2026-07-28) is stateless and
+// carries version and capabilities in params._meta and in headers. The method table turns the method into a
+// policy.Action; a method that is not in it is refused.
+//
+// A call becomes one gate.Do. Inside it the exchange (method, raw params, era, request context, where notifications go)
+// travels as one value to package upstream, which speaks whichever era the server speaks, over streamable HTTP or over
+// the pipe of a supervised child. The answer is adapted to the caller's era by splicing, never by re-encoding.
+//
+// # Names
+//
+// A tool or prompt of server files is exposed as files__name; the route table knows both names, so nothing is split.
+// Resources keep their URIs. When two servers list one URI the first by server name answers it on /mcp; the other one's
+// is reached on /mcp/{name}. Definitions that break the rules (bad name, oversized description or schema, a name that
+// differs from another only by case, hidden characters) are withheld, and Health says which and why.
+//
+// # What a policy sees
+//
+// Tools are judged as server/tool, prompts as server/prompt:name, resources as server/resource:uri, the latter two as
+// read-only. A server's annotations count only when it is trusted or the config overrides them; else the pessimistic
+// default holds: not read-only, destructive, not idempotent, open world. Lists are filtered by gate.Visible; what is
+// hidden answers byte for byte like what does not exist.
+//
+// # Without a client
+//
+// A single modern request needs no session, so this is a whole conversation:
+//
+//	curl -s http://127.0.0.1:8787/mcp -H "Authorization: Bearer $KEY" -H 'Content-Type: application/json' \
+//	  -H 'Accept: application/json, text/event-stream' -H 'MCP-Protocol-Version: 2026-07-28' -H 'Mcp-Method: tools/list' \
+//	  -d '{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{
+//	    "io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}'
+package mcp
