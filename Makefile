@@ -1,0 +1,44 @@
+# Two commands are enough for most: `make run` and `make test`.
+GO         ?= go
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+VULNCHECK   = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+TESTFLAGS  ?=
+FUZZTIME   ?= 10s
+# The packages where a data race would cost money or leak a secret.
+CORE        = ./policy/... ./ledger/... ./gate/... ./oauth/... ./llm/... ./mcp/... ./sandbox/... ./internal/...
+
+.PHONY: run build test race check bench conformance fuzz try-real-model clean
+
+run: build ## start the gateway: the starter when there is no ./tollgate.yaml
+	./bin/tollgate serve
+
+build: ## build bin/tollgate
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/tollgate ./cmd/tollgate
+
+test: ## all tests that need no peers, then the core again under the race detector
+	$(GO) test $(TESTFLAGS) ./...
+	$(GO) test -race -short $(TESTFLAGS) $(CORE)
+
+check: ## formatting, vet, staticcheck, the rules of the house, known vulnerabilities
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) test -count=1 ./conformance/house
+	@if curl -fsS -m 10 -o /dev/null https://vuln.go.dev/index/db.json; then $(GO) run $(VULNCHECK) ./...; \
+	else echo "SKIPPED: govulncheck, its database cannot be reached from here"; fi
+
+bench: ## in-process benchmarks, then the gateway against a direct call and nginx; writes BENCHMARKS.md
+	$(GO) run ./conformance/bench
+
+conformance: build ## real servers, real client libraries; installs them with npm and pip into .cache
+	CONFORMANCE=1 $(GO) test -count=1 -timeout 20m $(TESTFLAGS) ./conformance
+
+fuzz: ## every fuzz target for FUZZTIME
+	@set -e; grep -rl --include='*_test.go' '^func Fuzz' . | while read -r f; do for t in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' "$$f"); do \
+	  echo "$$t in $$(dirname "$$f")"; $(GO) test -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$f")"; done; done
+
+try-real-model: build ## a real model by pip behind the gateway: chat, responses, messages and their ledger lines
+	$(GO) run ./conformance/realmodel
+
+clean:
+	rm -rf bin .cache
