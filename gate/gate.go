@@ -10,6 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/policy"
 )
@@ -56,6 +59,8 @@ type Config struct {
 	Policy    *policy.Set
 	Upstreams []Upstream
 	Log       *slog.Logger
+	Tracer    trace.Tracer // nil: no spans. Do starts one span per call, with the gen_ai.* or mcp.* attributes
+	Meter     metric.Meter // nil: no metrics. Do counts calls, durations, tokens, cost and refusals
 	Now       func() time.Time
 }
 
@@ -73,6 +78,10 @@ func (g *Gate) Policy() *policy.Set { return policy.None() }
 
 // Visible is the list-time decision for the call's tool or model: comfort, not the wall.
 func (g *Gate) Visible(c *policy.Call) bool { return g.Policy().Visible(c) }
+
+// Refuse records a request that was turned away before it could become a call: bad JSON, an unknown model, no valid key.
+// It appends a denied entry; those without a principal add up to one per minute and source. It never waits for the disk.
+func (g *Gate) Refuse(ctx context.Context, call policy.Call, reason string) {}
 
 // Do decides, reserves, runs fn with a permit and settles, exactly once, also when fn panics. Errors before fn:
 // *DeniedError, *ledger.LimitError, ledger.ErrUnwritable, ErrUnknownUpstream. Otherwise fn's own.

@@ -145,6 +145,7 @@ type Call struct {
 	Spend     *Spend    // filled by gate.Do when Set.NeedsSpend
 	Run       *Run
 	TraceID   string // W3C trace id, 32 hex digits; filled by gate.Do from the span when empty
+	Source    string // remote address without port, for entries about callers without a valid key
 }
 
 // Effect is what a decision comes to.
