@@ -1,0 +1,167 @@
+package upstream
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/tollgate/tollgate/gate"
+	"github.com/tollgate/tollgate/internal/secret"
+)
+
+// Era is a family of protocol versions.
+type Era string
+
+// The two eras.
+const (
+	Legacy Era = "legacy" // 2024-11-05 to 2025-11-25
+	Modern Era = "modern" // 2026-07-28
+)
+
+// Vault puts the credentials of an upstream where they belong; see mcp.Vault.
+type Vault interface {
+	Apply(p *gate.Permit, h http.Header) error
+	Env(p *gate.Permit) ([]string, error)
+}
+
+// Config makes a Server. Gate, Name and exactly one of URL and Command are required.
+type Config struct {
+	Gate  *gate.Gate
+	Vault Vault // nil: no credentials
+
+	Name    string   // of the server in the config, and of its gate.Upstream
+	URL     *url.URL // streamable HTTP endpoint
+	Command []string // argv of a stdio server
+	Dir     string   // working directory of Command; empty: a temporary one
+	Env     map[string]secret.String
+
+	Era     Era    // forces one; empty: probe
+	Version string // of this program, told to the server in clientInfo
+	Log     *slog.Logger
+
+	// Changed is called, from any goroutine and never while a method of the Server holds a lock, when the server says that
+	// a list changed or its connection is lost. It returns at once. Nil: nobody listens.
+	Changed func(Change)
+}
+
+// Change is what Config.Changed is told.
+type Change string
+
+// The changes. After Lost the lists may still be right, but calls will fail until Discover succeeds again.
+const (
+	ToolsChanged     Change = "tools"
+	ResourcesChanged Change = "resources"
+	PromptsChanged   Change = "prompts"
+	Lost             Change = "lost"
+)
+
+// Server is one MCP server. All methods are safe for concurrent use.
+//
+// A server's own requests to its client (elicitation, sampling, roots) are refused with -32601 and none of these
+// capabilities is declared to it; ping is answered.
+type Server interface {
+	// Discover connects if need be, settles the era and fetches all lists, all pages, within bounds. It makes its own
+	// gate.Do of policy.ServerDiscover (and policy.SessionOpen for what outlives it), on nobody's behalf. It may be called
+	// again at any time; it then reconnects what is dead and lists anew. The error is a *Fault.
+	Discover(ctx context.Context) (*Offer, error)
+
+	// Ping asks a connected server for a sign of life under its own gate.Do of policy.ServerPing (legacy: ping; modern:
+	// server/discover). The error is a *Fault.
+	Ping(ctx context.Context) error
+
+	// Call carries x under x.Permit, which must be live, and returns the server's answer. It does not settle: what the
+	// answer costs is for the caller to say. When ctx ends the server is told (legacy and stdio: notifications/cancelled;
+	// modern HTTP: the stream is closed) and Call returns. A lost session is opened anew, and the request repeated once,
+	// only where the server cannot have acted on it (404 for the session, -32020 or -32022). An error is a *Fault or
+	// ctx's or the gate's own.
+	Call(ctx context.Context, x *Exchange) (*Answer, error)
+
+	// Close ends sessions and stops the child: SIGTERM, then SIGKILL when ctx ends.
+	Close(ctx context.Context) error
+}
+
+// Exchange is one request on its way to a server, with all that its caller said about it.
+type Exchange struct {
+	Permit *gate.Permit // names upstream, target and principal; sessions with legacy servers are kept per principal
+
+	Method string // "tools/call"
+	Name   string // tool, prompt or resource URI as the server names it, for Mcp-Name; empty: the method has none
+	Params []byte // raw JSON object without the member _meta; names in it are already the server's; nil: none
+
+	Era           Era    // of the caller
+	Version       string // protocol version of the caller
+	Meta          []byte // raw JSON object: the caller's params._meta without the keys of the protocol; nil: none
+	ProgressToken []byte // the caller's, a raw JSON string or number; nil: no progress is wanted
+	LogLevel      string // lowest level wanted by the caller; empty: no notifications/message
+	Capabilities  []byte // raw JSON object: what the caller declared
+
+	// Notify receives the notifications/progress and notifications/message of this exchange, in order, all before Call
+	// returns, from one goroutine at a time. params is a raw object, valid during the call, in which progressToken is
+	// already the caller's. Nil: they are dropped.
+	Notify func(method string, params []byte)
+}
+
+// Answer is a server's whole answer: Result or Error.
+type Answer struct {
+	Result []byte // raw JSON object as it came
+	Error  *RPCError
+}
+
+// RPCError is a JSON-RPC error of a server.
+type RPCError struct {
+	Code int
+	Raw  []byte // the whole error object as it came: code, message, data and whatever else
+	HTTP int    // status it came with; 0: not over HTTP
+}
+
+func (e *RPCError) Error() string { return fmt.Sprintf("the server answered error %d", e.Code) }
+
+// FaultKind says how an exchange failed without an answer.
+type FaultKind string
+
+// The kinds of faults.
+const (
+	Unreachable FaultKind = "unreachable" // no connection, refused credentials, HTTP error without JSON-RPC body, child will not start
+	Garbage     FaultKind = "garbage"     // not MCP: bad JSON, wrong id, no result, wrong content type
+	TooLarge    FaultKind = "too_large"   // answer, event or line beyond its bound
+	Gone        FaultKind = "gone"        // the connection broke or the child exited before the answer
+	Late        FaultKind = "late"        // no answer in time
+)
+
+// Fault is why there is no answer.
+type Fault struct {
+	Kind FaultKind
+	Text string // for the caller: lower case, no addresses, no credentials, nothing of the server's body
+	HTTP int    // status, when there was one
+	Err  error  // for the log; may be nil
+}
+
+func (f *Fault) Error() string { return f.Text }
+
+// Unwrap returns the cause.
+func (f *Fault) Unwrap() error { return f.Err }
+
+// Offer is what a server says of itself. Slices are not changed after Discover has returned.
+type Offer struct {
+	Era          Era
+	Version      string   // protocol version spoken
+	Versions     []string // all it supports, when it said so
+	Info         []byte   // serverInfo, a raw object; nil: not told
+	Capabilities []byte   // raw object
+	Instructions string
+
+	Tools     [][]byte // raw items, as listed
+	Resources [][]byte
+	Templates [][]byte
+	Prompts   [][]byte
+
+	// Faults says which lists could not be fetched whole ("tools", "resources", "templates", "prompts") and why; such a
+	// list holds what came before the fault. A server that offers no tools at all and says so has no fault.
+	Faults map[string]string
+
+	TTL    time.Duration // shortest ttlMs of its lists; 0: none told
+	Public bool          // all its lists came with cacheScope public
+}
