@@ -3,55 +3,17 @@ package gate
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net/http"
-	"net/url"
-	"strings"
+	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/policy"
 )
-
-// DeniedError is a refusal by policy. Hidden means: answer exactly as for an unknown name.
-type DeniedError struct {
-	Rules   []string
-	Message string
-	Hidden  bool
-	Approve bool // an approve rule matched and nobody approved
-}
-
-func (e *DeniedError) Error() string {
-	if e.Message != "" {
-		return "denied: " + e.Message
-	}
-	return fmt.Sprintf("denied by %s", strings.Join(e.Rules, ", "))
-}
-
-var (
-	// ErrNoPermit means a credential, connection or transport was asked for without a live permit for that upstream.
-	ErrNoPermit = errors.New("gate: no live permit for this upstream")
-	// ErrSpent means the call has used up what its limits leave: cut it now.
-	ErrSpent = errors.New("gate: limits are used up")
-	// ErrUnknownUpstream means the config names no such upstream.
-	ErrUnknownUpstream = errors.New("gate: unknown upstream")
-)
-
-// Upstream is one destination that calls can be made to. URL nil means it is not reached by HTTP (stdio, local).
-type Upstream struct {
-	Side        policy.Side
-	Name        string
-	URL         *url.URL      // requests of a permit may go to this scheme, host and port only
-	Private     bool          // the address was written by the operator and may be private
-	Connect     time.Duration // 0: 5 s
-	FirstByte   time.Duration // until the response header; 0: 10 min
-	ConnsMax    int           // 0: 256
-	DialAddress string        // tests and unix sockets only: dial this instead
-}
 
 // Config makes a gate. Ledger is required; Policy nil denies everything.
 type Config struct {
@@ -65,71 +27,175 @@ type Config struct {
 }
 
 // Gate is the one door. All methods are safe for concurrent use.
-type Gate struct{}
+type Gate struct {
+	ledger *ledger.Ledger
+	policy atomic.Pointer[policy.Set]
+	pools  pools
+	meters *meters
+	tracer trace.Tracer
+	log    *slog.Logger
+	now    func() time.Time
+}
+
+// own is who the gateway itself is, in its own actions.
+var own = &policy.Principal{Key: "tollgate"}
 
 // New makes a gate; it refuses a Config without a ledger.
-func New(cfg Config) (*Gate, error) { return nil, errors.New("gate: not built yet") }
+func New(cfg Config) (*Gate, error) {
+	if cfg.Ledger == nil {
+		return nil, errors.New("gate: no ledger, so nothing could be recorded and nothing may be called")
+	}
+	g := &Gate{ledger: cfg.Ledger, tracer: cfg.Tracer, log: cfg.Log, now: cfg.Now}
+	if g.log == nil {
+		g.log = slog.New(slog.DiscardHandler)
+	}
+	if g.now == nil {
+		g.now = time.Now
+	}
+	var err error
+	if g.meters, err = newMeters(cfg.Meter); err != nil {
+		return nil, err
+	}
+	if err := g.Reload(cfg.Policy, cfg.Upstreams); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
 
-// Reload replaces policy and upstreams whole; pools of unchanged upstreams are kept, others drain.
-func (g *Gate) Reload(set *policy.Set, upstreams []Upstream) error { return nil }
+// Reload replaces policy and upstreams whole; pools of unchanged upstreams are kept, others drain. On an error nothing is
+// replaced.
+func (g *Gate) Reload(set *policy.Set, upstreams []Upstream) error {
+	if set == nil {
+		set = policy.None()
+	}
+	if err := g.pools.replace(upstreams); err != nil {
+		return err
+	}
+	g.policy.Store(set)
+	return nil
+}
+
+// Close drops idle connections. Calls in flight are not touched.
+func (g *Gate) Close() { g.pools.closeIdle() }
 
 // Policy returns the set in force.
-func (g *Gate) Policy() *policy.Set { return policy.None() }
+func (g *Gate) Policy() *policy.Set { return g.policy.Load() }
 
 // Visible is the list-time decision for the call's tool or model: comfort, not the wall.
 func (g *Gate) Visible(c *policy.Call) bool { return g.Policy().Visible(c) }
 
 // Refuse records a request that was turned away before it could become a call: bad JSON, an unknown model, no valid key.
 // It appends a denied entry; those without a principal add up to one per minute and source. It never waits for the disk.
-func (g *Gate) Refuse(ctx context.Context, call policy.Call, reason string) {}
+func (g *Gate) Refuse(ctx context.Context, call policy.Call, reason string) {
+	g.fill(ctx, &call)
+	if err := g.ledger.Deny(&call, &policy.Decision{Revision: g.Policy().Revision()}, reason); err != nil {
+		g.log.Error("a refusal could not be recorded", "action", string(call.Action), "err", err)
+	}
+	g.meters.refused(ctx, &call, "request")
+}
 
 // Do decides, reserves, runs fn with a permit and settles, exactly once, also when fn panics. Errors before fn:
 // *DeniedError, *ledger.LimitError, ledger.ErrUnwritable, ErrUnknownUpstream. Otherwise fn's own.
 // A call made under another permit's ctx takes that permit's principal and records its id as parent.
 // An own action (policy.Action.Own) skips policy and limits and has the gateway's own principal.
 func (g *Gate) Do(ctx context.Context, call policy.Call, hold ledger.Hold, fn func(context.Context, *Permit) error) error {
-	return ErrNoPermit
+	if err := inherit(ctx, &call); err != nil {
+		return err
+	}
+	ctx, span := g.start(ctx, &call)
+	defer span.End()
+	p := &Permit{call: call, hold: hold, gate: g, span: span}
+	p.pool = g.pools.find(call.Action.Side(), call.Upstream)
+	if err := g.admit(ctx, p); err != nil {
+		spanRefused(span, err)
+		return err
+	}
+	g.meters.began(ctx, &p.call)
+	defer p.end() // settles, whatever fn does
+	ctx, p.cancel = context.WithCancel(ctx)
+	p.ctx = callContext{ctx, p}
+	p.live.Store(true)
+	return fn(&p.ctx, p)
 }
 
-// Permit is one admitted call. It dies when Do returns. Its methods are safe for concurrent use.
-type Permit struct{}
-
-// Call is what was decided: the tool, model and arguments that are sent are read from here.
-func (p *Permit) Call() *policy.Call { return nil }
-
-// Live reports whether the call is still running.
-func (p *Permit) Live() bool { return false }
-
-// Allows reports whether p is live and for the named upstream; a vault asks it before it hands out a credential.
-func (p *Permit) Allows(side policy.Side, upstream string) error { return ErrNoPermit }
-
-// Sent marks that something left the process, so that the call can no longer be voided. Client and Conn do it themselves.
-func (p *Permit) Sent() {}
-
-// Synced waits until the reservation is on disk; an answer may not be shown before. Client waits by itself before it
-// returns a response; carriers that are not HTTP call it.
-func (p *Permit) Synced(ctx context.Context) error { return nil }
-
-// Charge reports what the call has used so far (cumulative). Past the hold it reserves more, or returns ErrSpent.
-func (p *Permit) Charge(u ledger.Usage) error { return nil }
-
-// Done reports a whole answer: status and upstream code. Without it a sent call is posted with its hold, estimated.
-func (p *Permit) Done(status ledger.Status, code int, detail string) {}
-
-// Client returns an HTTP client bound to p: it goes only to p's upstream, follows no redirect, fails once p is dead.
-func (g *Gate) Client(p *Permit) *http.Client { return nil }
-
-// RoundTrip sends one request under p: the same guards as Client without making one.
-func (g *Gate) RoundTrip(p *Permit, req *http.Request) (*http.Response, error) {
-	return nil, ErrNoPermit
+// inherit applies the rules for a call made under the permit in ctx.
+func inherit(ctx context.Context, call *policy.Call) error {
+	outer := FromContext(ctx)
+	if call.Action.Own() {
+		if outer != nil && call.OnBehalf == "" {
+			call.OnBehalf = outer.call.Principal.Key
+		}
+		call.Principal = own
+		return nil
+	}
+	if outer == nil {
+		return nil
+	}
+	if outer.call.Action == policy.ScriptRun && call.Action == policy.ScriptRun {
+		return &DeniedError{Message: "a script cannot start a script"}
+	}
+	if !outer.call.Action.Own() {
+		call.Principal = outer.call.Principal
+		if call.Parent == "" {
+			call.Parent = outer.call.ID
+		}
+	}
+	return nil
 }
 
-// Conn is a connection that outlives a call: its own Do (session.open) lasts as long as it does, and each message on it
-// takes a live permit of its own call.
-type Conn struct{}
+// fill sets what the caller left to the gate.
+func (g *Gate) fill(ctx context.Context, call *policy.Call) {
+	if call.ID == "" {
+		call.ID = uuid.Must(uuid.NewV7()).String() // fails only when the kernel has no randomness
+	}
+	if call.Now.IsZero() {
+		call.Now = g.now()
+	}
+	if call.TraceID == "" {
+		if sc := trace.SpanContextFromContext(ctx); sc.HasTraceID() {
+			call.TraceID = sc.TraceID().String()
+		}
+	}
+}
 
-// Conn wraps send, the writer of a pipe or socket opened under p.
-func (g *Gate) Conn(p *Permit, send func([]byte) error) *Conn { return nil }
+// admit decides and reserves. After nil the reservation is open.
+func (g *Gate) admit(ctx context.Context, p *Permit) error {
+	call := &p.call
+	set := g.Policy()
+	d := policy.Decision{Effect: policy.Allow, Revision: set.Revision()}
+	switch {
+	case call.Principal == nil:
+		d.Effect = policy.Deny
+		d.Message = "no principal: every call is made for somebody"
+	case !call.Action.Own():
+		if set.NeedsSpend() {
+			spend := g.ledger.Spend(call.Principal, call.Now)
+			call.Spend = &spend
+		}
+		d = set.Decide(call)
+	}
+	if d.Effect == policy.Allow && p.pool == nil && call.Action.Side() != policy.Local {
+		g.deny(ctx, call, &d, ErrUnknownUpstream.Error())
+		return ErrUnknownUpstream
+	}
+	if d.Effect != policy.Allow {
+		denied := &DeniedError{Rules: d.Rules, Message: d.Message, Hidden: d.Hidden, Approve: d.Effect == policy.Approve}
+		g.deny(ctx, call, &d, denied.Error())
+		return denied
+	}
+	r, err := g.ledger.Reserve(ctx, call, &d, p.hold)
+	if err != nil {
+		g.meters.refused(ctx, call, reasonOf(err))
+		return err
+	}
+	p.reservation = r
+	return nil
+}
 
-// Send writes msg under a live permit for the same upstream and marks that permit sent.
-func (c *Conn) Send(p *Permit, msg []byte) error { return ErrNoPermit }
+// deny records a refusal by policy. That it could not be recorded changes nothing for the caller: it is refused anyway.
+func (g *Gate) deny(ctx context.Context, call *policy.Call, d *policy.Decision, reason string) {
+	if err := g.ledger.Deny(call, d, reason); err != nil {
+		g.log.Error("a denial could not be recorded", "call", call.ID, "err", err)
+	}
+	g.meters.refused(ctx, call, "policy")
+}
