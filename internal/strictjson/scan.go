@@ -1,15 +1,22 @@
 package strictjson
 
-import (
-	"errors"
-	"fmt"
-)
+import "fmt"
 
 // Limits bound one document. Zero fields take the defaults.
 type Limits struct {
 	Depth  int // of nesting; default 64
 	Tokens int // values and names together; default 200,000
+
+	// LoneSurrogates lets a \uD800 without its other half pass in values: for answers, which no rule reads and which are
+	// forwarded as they came. In a request it is refused: some readers keep it, some replace it, some fail.
+	LoneSurrogates bool
 }
+
+const (
+	depthDefault  = 64      // deeper than any API nests; keeps the scanner's recursion and everybody else's small
+	tokensDefault = 200_000 // a body of 4 MiB that is worth reading has fewer
+	nameTextMax   = 64      // bytes of a refused name shown in an error
+)
 
 // Value is where a watched member stands in the scanned bytes. The zero Value means absent.
 type Value struct {
@@ -34,36 +41,25 @@ type Error struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("%s at byte %d", e.Reason, e.Offset) }
 
-// Paths is a compiled set of members to watch. Immutable, safe for concurrent use.
-type Paths struct{}
-
-// Compile watches the members at the given dotted paths of an object document: "model", "stream_options.include_usage",
-// "params._meta". Arrays are not entered. At every level that a path passes through, names that equal a watched one but
-// for case (Unicode simple folding, so U+017F and U+212A too) are refused. It panics on a malformed path: paths are
-// constants.
-func Compile(paths ...string) *Paths { return &Paths{} }
-
 // Scan checks doc, which must be one JSON object with nothing but white space around it, and fills out, one Value per
 // path in Compile's order. The error is an *Error. It does not allocate when doc is well formed and its objects have few
 // members.
 func (p *Paths) Scan(doc []byte, lim Limits, out []Value) error {
-	return &Error{Reason: "not built yet"}
+	out = out[:p.count]
+	clear(out)
+	s := scanner{doc: doc}
+	s.limit(lim)
+	i := s.space(0)
+	err := s.document(i, &p.root, out)
+	if err == nil && doc[i] != '{' {
+		return &Error{Offset: i, Reason: "not a JSON object"}
+	}
+	return err
 }
 
 // Check scans any JSON value for the same faults, watching nothing.
-func Check(doc []byte, lim Limits) error { return &Error{Reason: "not built yet"} }
-
-// Unquote returns the text of a JSON string literal that Scan has passed.
-func Unquote(literal []byte) (string, error) { return "", errors.New("not built yet") }
-
-// Edit replaces doc[Start:End] by With.
-type Edit struct {
-	Start, End int
-	With       []byte
+func Check(doc []byte, lim Limits) error {
+	s := scanner{doc: doc}
+	s.limit(lim)
+	return s.document(s.space(0), nil, nil)
 }
-
-// Splice returns a copy of doc with edits done, which must be in order and not overlap.
-func Splice(doc []byte, edits ...Edit) []byte { return nil }
-
-// Insert returns the edit that adds a member to the object value obj of doc.
-func Insert(doc []byte, obj Value, name string, value []byte) Edit { return Edit{} }
