@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/tollgate/tollgate/policy/condition"
 )
 
 // verdict is what can be said of a principal and a target before a call is made: the rules whose patterns and when hold.
@@ -40,13 +42,13 @@ func (s *Set) Decide(c *Call) Decision {
 	}
 	e := s.evaluator()
 	defer s.release(e)
-	e.vars.principal(c.Principal)
-	e.vars.target(c.Tool, c.Model)
-	e.vars.call(c, s.zone)
-	e.args, e.noSpend = c.Args, c.Spend == nil
+	setPrincipal(&e.Vars, c.Principal)
+	setTarget(&e.Vars, c.Tool, c.Model)
+	setCall(&e.Vars, c, s.zone)
+	e.Args, e.NoSpend = c.Args, c.Spend == nil
 	d := v.decide(e)
-	if e.exhausted() {
-		d = Decision{Message: fmt.Sprintf("the arguments need more than %d steps to be judged: send smaller ones", decisionStepsMax)}
+	if e.Exhausted() {
+		d = Decision{Message: fmt.Sprintf("the arguments need more than %d steps to be judged: send smaller ones", condition.DecisionStepsMax)}
 	}
 	d.Revision = s.revision
 	return d
@@ -59,10 +61,10 @@ func (s *Set) Visible(c *Call) bool {
 }
 
 // decide evaluates what is open, in an order that cannot matter: deny, allow, approve, limit.
-func (v *verdict) decide(e *evaluator) Decision {
+func (v *verdict) decide(e *condition.Evaluator) Decision {
 	var d Decision
 	for _, r := range v.denyIf {
-		if yes, err := e.holds(r.cond, v.members); yes || err != nil {
+		if yes, err := e.Holds(r.cond, v.members); yes || err != nil {
 			d.Rules = append(d.Rules, r.id)
 			d.Message = say(d.Message, denial(r, err))
 		}
@@ -76,7 +78,7 @@ func (v *verdict) decide(e *evaluator) Decision {
 		if len(d.Rules) > 0 {
 			break
 		}
-		yes, err := e.holds(r.cond, v.members)
+		yes, err := e.Holds(r.cond, v.members)
 		if yes && err == nil {
 			d.Rules = []string{r.id}
 			break
@@ -93,10 +95,10 @@ func (v *verdict) decide(e *evaluator) Decision {
 }
 
 // restrict adds to an allowed call what approve and limit rules demand.
-func (v *verdict) restrict(e *evaluator, d *Decision) {
+func (v *verdict) restrict(e *condition.Evaluator, d *Decision) {
 	waiting := v.approved
 	for _, r := range v.approveIf {
-		if yes, err := e.holds(r.cond, v.members); yes || err != nil {
+		if yes, err := e.Holds(r.cond, v.members); yes || err != nil {
 			waiting = append(slices.Clip(waiting), r)
 		}
 	}
@@ -105,7 +107,7 @@ func (v *verdict) restrict(e *evaluator, d *Decision) {
 	}
 	d.Limits = v.limits
 	for _, r := range v.limitIf {
-		if yes, err := e.holds(r.cond, v.members); yes || err != nil {
+		if yes, err := e.Holds(r.cond, v.members); yes || err != nil {
 			d.Limits = append(slices.Clip(d.Limits), r.ruleLimit())
 		}
 	}
@@ -130,7 +132,7 @@ func (r *rule) ruleLimit() RuleLimit { return RuleLimit{Rule: r.id, Limit: r.lim
 func denial(r *rule, err error) string {
 	switch {
 	case err != nil:
-		return fmt.Sprintf("rule %s cannot be judged, so it denies: %s", r.id, cause(err))
+		return fmt.Sprintf("rule %s cannot be judged, so it denies: %s", r.id, condition.Cause(err))
 	case r.message != "":
 		return r.message
 	}
@@ -141,7 +143,7 @@ func denial(r *rule, err error) string {
 func refusal(r *rule, err error) string {
 	switch {
 	case err != nil:
-		return fmt.Sprintf("rule %s: %s", r.id, cause(err))
+		return fmt.Sprintf("rule %s: %s", r.id, condition.Cause(err))
 	case r.message != "":
 		return r.message
 	}

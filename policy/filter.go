@@ -3,11 +3,13 @@ package policy
 import (
 	"errors"
 	"fmt"
+
+	"github.com/tollgate/tollgate/policy/condition"
 )
 
 // Filter narrows what rules allow for one key. It never widens. Safe for concurrent use.
 type Filter struct {
-	tools, models *expression
+	tools, models *condition.Expression
 }
 
 // CompileFilter compiles a key's own filters, each one a when expression over the tool or the model; empty narrows nothing.
@@ -17,18 +19,18 @@ func CompileFilter(tools, models string) (*Filter, error) {
 	var errs []error
 	for _, side := range [...]struct {
 		name, text string
-		scope      scope
-		into       **expression
+		scope      condition.Scope
+		into       **condition.Expression
 	}{
-		{"tools", tools, scope{tools: true}, &f.tools},
-		{"models", models, scope{models: true}, &f.models},
+		{"tools", tools, condition.Scope{Tools: true}, &f.tools},
+		{"models", models, condition.Scope{Models: true}, &f.models},
 	} {
 		if side.text == "" {
 			continue
 		}
-		x, bad := compileExpression(side.text, side.scope, nil)
-		if bad != nil {
-			errs = append(errs, fmt.Errorf("%s: %s", side.name, bad.text))
+		x, err := condition.Compile(side.text, side.scope, nil)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", side.name, err))
 		}
 		*side.into = x
 	}
@@ -38,11 +40,11 @@ func CompileFilter(tools, models string) (*Filter, error) {
 	return &f, nil
 }
 
-func (f *Filter) admits(e *evaluator, c *Call) bool {
+func (f *Filter) admits(e *condition.Evaluator, c *Call) bool {
 	x := f.tools
 	if c.Model != nil {
 		x = f.models
 	}
-	yes, err := e.holds(x, nil)
+	yes, err := e.Holds(x, nil)
 	return yes && err == nil
 }

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/tollgate/tollgate/policy/glob"
 )
 
 // Warning is something in the policies that loads but hardly does what its author meant.
@@ -43,25 +45,18 @@ func (s *Set) Rules() []RuleInfo {
 	for i, r := range s.rules {
 		out[i] = RuleInfo{
 			ID: r.id, Effect: string(r.effect), Tools: texts(r.tools), Models: texts(r.models),
-			When: r.when.source(), If: r.cond.source(), Limit: r.limit, Per: r.per, Message: r.message, File: r.file, Line: r.line,
+			When: r.when.Text(), If: r.cond.Text(), Limit: r.limit, Per: r.per, Message: r.message, File: r.file, Line: r.line,
 		}
 	}
 	return out
 }
 
-func texts(patterns []pattern) []string {
+func texts(patterns []glob.Pattern) []string {
 	var out []string
 	for _, p := range patterns {
 		out = append(out, string(p))
 	}
 	return out
-}
-
-func (x *expression) source() string {
-	if x == nil {
-		return ""
-	}
-	return x.text
 }
 
 // Warnings are the findings that need nothing but the rules, in the order of the rules' ids.
@@ -83,7 +78,7 @@ func (s *Set) Unreached(servers, providers []string) []Warning {
 				patterns = r.models
 			}
 			for _, p := range patterns {
-				if !slices.ContainsFunc(names, func(n string) bool { return p.overlaps(pattern(n + "/*")) }) {
+				if !slices.ContainsFunc(names, func(n string) bool { return p.Overlaps(glob.Pattern(n + "/*")) }) {
 					out = append(out, r.warn("%q matches nothing here: no %s of that name is configured", p, side))
 				}
 			}
@@ -101,16 +96,16 @@ func (s *Set) lint(src source) []Warning {
 	used := map[string]bool{}
 	for _, r := range s.rules {
 		u := r.uses()
-		for _, name := range u.sets {
+		for _, name := range u.Sets {
 			used[name] = true
 		}
-		if u.spend {
+		if u.Spend {
 			out = append(out, r.warn("spend is a reading that parallel calls can overtake: what must hold is a limit"))
 		}
-		if u.client {
+		if u.Client {
 			out = append(out, r.warn("client is what the caller says of itself: another name gets past this rule"))
 		}
-		if u.optional && r.effect == allow {
+		if u.Optional && r.effect == allow {
 			out = append(out, r.warn("!= on an argument that may be missing holds when it is missing"))
 		}
 		out = append(out, s.pointless(r)...)
@@ -146,12 +141,12 @@ func (s *Set) pointless(r *rule) []Warning {
 
 // covers reports whether every name that a pattern of narrow matches is matched by one of wide, as far as can be told by
 // reading a star as a text.
-func covers(wide, narrow []pattern) bool {
-	return !slices.ContainsFunc(narrow, func(n pattern) bool {
-		return !slices.ContainsFunc(wide, func(w pattern) bool { return w.match(strings.ReplaceAll(string(n), "*", "\x00")) })
+func covers(wide, narrow []glob.Pattern) bool {
+	return !slices.ContainsFunc(narrow, func(n glob.Pattern) bool {
+		return !slices.ContainsFunc(wide, func(w glob.Pattern) bool { return w.Match(strings.ReplaceAll(string(n), "*", "\x00")) })
 	})
 }
 
-func meet(a, b []pattern) bool {
-	return slices.ContainsFunc(a, func(p pattern) bool { return slices.ContainsFunc(b, p.overlaps) })
+func meet(a, b []glob.Pattern) bool {
+	return slices.ContainsFunc(a, func(p glob.Pattern) bool { return slices.ContainsFunc(b, p.Overlaps) })
 }

@@ -1,9 +1,12 @@
 package policy
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/tollgate/tollgate/internal/strictyaml"
+	"github.com/tollgate/tollgate/policy/condition"
+	"github.com/tollgate/tollgate/policy/glob"
 )
 
 // ruleEffect is what a matching rule does. deny beats approve beats allow; limit adds to whatever is allowed.
@@ -22,10 +25,10 @@ var effects = [...]string{"allow", "approve", "deny", "limit"}
 type rule struct {
 	id      string
 	effect  ruleEffect
-	tools   []pattern
-	models  []pattern
-	when    *expression // nil: always
-	cond    *expression // the if; nil: always
+	tools   []glob.Pattern
+	models  []glob.Pattern
+	when    *condition.Expression // nil: always
+	cond    *condition.Expression // the if; nil: always
 	message string
 	limit   string
 	per     string
@@ -37,23 +40,21 @@ type rule struct {
 func (r *rule) restricts() bool { return r.effect != allow }
 
 // uses gathers what both conditions read.
-func (r *rule) uses() uses {
-	var out uses
-	for _, x := range [...]*expression{r.when, r.cond} {
-		if x == nil {
-			continue
-		}
-		out.args = out.args || x.uses.args
-		out.spend = out.spend || x.uses.spend
-		out.client = out.client || x.uses.client
-		out.optional = out.optional || x.uses.optional
-		out.sets = append(out.sets, x.uses.sets...)
+func (r *rule) uses() condition.Uses {
+	var out condition.Uses
+	for _, x := range [...]*condition.Expression{r.when, r.cond} {
+		u := x.Uses()
+		out.Args = out.Args || u.Args
+		out.Spend = out.Spend || u.Spend
+		out.Client = out.Client || u.Client
+		out.Optional = out.Optional || u.Optional
+		out.Sets = append(out.Sets, u.Sets...)
 	}
 	return out
 }
 
 // compileRule compiles w, or adds what is wrong with it to found and returns nil.
-func compileRule(w *written, sets map[string]set, o Options, found *findings) *rule {
+func compileRule(w *written, sets condition.Sets, o Options, found *findings) *rule {
 	before := len(*found)
 	fail := func(t text, format string, args ...any) {
 		line := t.line
@@ -88,28 +89,28 @@ func compileRule(w *written, sets map[string]set, o Options, found *findings) *r
 		fail(w.ID, "rule %q names neither tools: nor models:, so it matches nothing", r.id)
 	}
 	checkLimit(r, w, o, fail)
-	sc := scope{tools: len(w.Tools) > 0, models: len(w.Models) > 0, grants: r.effect == allow}
-	r.when = condition("when", w.When, sc, sets, fail)
-	sc.callTime = true
-	r.cond = condition("if", w.If, sc, sets, fail)
+	sc := condition.Scope{Tools: len(w.Tools) > 0, Models: len(w.Models) > 0, Grants: r.effect == allow}
+	r.when = compileCondition("when", w.When, sc, sets, fail)
+	sc.CallTime = true
+	r.cond = compileCondition("if", w.If, sc, sets, fail)
 	if len(*found) > before {
 		return nil
 	}
 	return r
 }
 
-func patterns(written []text, side string, fail func(text, string, ...any)) []pattern {
+func patterns(written []text, side string, fail func(text, string, ...any)) []glob.Pattern {
 	if len(written) > patternsMax {
 		fail(written[0], "a rule has at most %d patterns under %s:", patternsMax, side)
 		return nil
 	}
-	out := make([]pattern, 0, len(written))
+	out := make([]glob.Pattern, 0, len(written))
 	for _, t := range written {
-		if err := checkPattern(t.string, side); err != nil {
+		if err := glob.Check(t.string, side); err != nil {
 			fail(t, "%s", err)
 			continue
 		}
-		out = append(out, pattern(t.string))
+		out = append(out, glob.Pattern(t.string))
 	}
 	return out
 }
@@ -141,14 +142,13 @@ func checkLimit(r *rule, w *written, o Options, fail func(text, string, ...any))
 	}
 }
 
-func condition(name string, t text, sc scope, sets map[string]set, fail func(text, string, ...any)) *expression {
+func compileCondition(name string, t text, sc condition.Scope, sets condition.Sets, fail func(text, string, ...any)) *condition.Expression {
 	if t.string == "" {
 		return nil
 	}
-	x, bad := compileExpression(t.string, sc, sets)
-	if bad != nil {
-		fail(text{line: t.line + bad.line}, "%s: %s", name, bad.text)
-		return nil
+	x, err := condition.Compile(t.string, sc, sets)
+	if bad := (*condition.Error)(nil); errors.As(err, &bad) {
+		fail(text{line: t.line + bad.Line}, "%s: %s", name, bad.Text)
 	}
 	return x
 }

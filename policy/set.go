@@ -6,6 +6,9 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/tollgate/tollgate/policy/condition"
+	"github.com/tollgate/tollgate/policy/glob"
 )
 
 // Options tune Load and Compile.
@@ -21,12 +24,12 @@ type Set struct {
 	revision string
 	zone     *time.Location
 	rules    []*rule // sorted by id
-	tools    *index
-	models   *index
-	uses     uses // of all rules together
+	tools    *glob.Index
+	models   *glob.Index
+	uses     condition.Uses // of all rules together
 	warnings []Warning
 
-	pool  sync.Pool // of *evaluator
+	pool  sync.Pool // of *condition.Evaluator
 	cache cache
 }
 
@@ -38,12 +41,16 @@ func None() *Set { return &Set{} }
 func Compile(revision string, files map[string][]byte, o Options) (*Set, error) {
 	var found findings
 	src := parse(files, &found)
-	s := &Set{revision: revision, zone: o.Location, tools: newIndex(), models: newIndex(), cache: newCache()}
+	s := &Set{revision: revision, zone: o.Location, tools: glob.NewIndex(), models: glob.NewIndex(), cache: newCache()}
 	if s.zone == nil {
 		s.zone = time.UTC
 	}
+	sets := condition.Sets{}
+	for name, set := range src.sets {
+		sets[name] = set.values
+	}
 	for i := range src.rules {
-		if r := compileRule(&src.rules[i], src.sets, o, &found); r != nil {
+		if r := compileRule(&src.rules[i], sets, o, &found); r != nil {
 			s.rules = append(s.rules, r)
 		}
 	}
@@ -58,13 +65,13 @@ func Compile(revision string, files map[string][]byte, o Options) (*Set, error) 
 	}
 	for i, r := range s.rules {
 		for _, p := range r.tools {
-			s.tools.add(p, i)
+			s.tools.Add(p, i)
 		}
 		for _, p := range r.models {
-			s.models.add(p, i)
+			s.models.Add(p, i)
 		}
-		s.uses.args = s.uses.args || r.uses().args
-		s.uses.spend = s.uses.spend || r.uses().spend
+		s.uses.Args = s.uses.Args || r.uses().Args
+		s.uses.Spend = s.uses.Spend || r.uses().Spend
 	}
 	s.warnings = s.lint(src)
 	return s, nil
@@ -74,19 +81,19 @@ func Compile(revision string, files map[string][]byte, o Options) (*Set, error) 
 func (s *Set) Revision() string { return s.revision }
 
 // NeedsSpend reports whether a rule reads spend, so that the gate fills Call.Spend only then.
-func (s *Set) NeedsSpend() bool { return s.uses.spend }
+func (s *Set) NeedsSpend() bool { return s.uses.Spend }
 
 // NeedsArgs reports whether any rule reads args.
-func (s *Set) NeedsArgs() bool { return s.uses.args }
+func (s *Set) NeedsArgs() bool { return s.uses.Args }
 
-func (s *Set) evaluator() *evaluator {
-	if e, ok := s.pool.Get().(*evaluator); ok {
+func (s *Set) evaluator() *condition.Evaluator {
+	if e, ok := s.pool.Get().(*condition.Evaluator); ok {
 		return e
 	}
-	return &evaluator{}
+	return &condition.Evaluator{}
 }
 
-func (s *Set) release(e *evaluator) {
-	e.reset()
+func (s *Set) release(e *condition.Evaluator) {
+	e.Reset()
 	s.pool.Put(e)
 }

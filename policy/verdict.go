@@ -5,6 +5,8 @@ import (
 	"hash/maphash"
 	"slices"
 	"sync/atomic"
+
+	"github.com/tollgate/tollgate/policy/condition"
 )
 
 const noRules = "no policy rule is loaded, so nothing is allowed: write an allow rule into the directory that policies: names in the config, " +
@@ -37,17 +39,17 @@ func (s *Set) judge(c *Call) *verdict {
 	switch {
 	case c.Tool != nil && c.Model == nil:
 		name = c.Tool.Path()
-		found = s.tools.find(name)
+		found = s.tools.Find(name)
 	case c.Model != nil && c.Tool == nil:
 		name = c.Model.Path()
-		found = s.models.find(name)
+		found = s.models.Find(name)
 	default:
 		return s.hide("the call names neither a tool nor a model")
 	}
 	e := s.evaluator()
 	defer s.release(e)
-	e.vars.principal(c.Principal)
-	e.vars.target(c.Tool, c.Model)
+	setPrincipal(&e.Vars, c.Principal)
+	setTarget(&e.Vars, c.Tool, c.Model)
 	if narrow := c.Principal.Narrow; narrow != nil && !narrow.admits(e, c) {
 		return s.hide(fmt.Sprintf("the filter of key %s leaves %s out", c.Principal.Key, name))
 	}
@@ -56,7 +58,7 @@ func (s *Set) judge(c *Call) *verdict {
 	message := ""
 	for _, i := range found {
 		r := s.rules[i]
-		yes, err := e.holds(r.when, nil)
+		yes, err := e.Holds(r.when, nil)
 		switch {
 		case err != nil && !r.restricts(), err == nil && !yes:
 		case r.effect == deny && (err != nil || r.cond == nil):
@@ -67,8 +69,8 @@ func (s *Set) judge(c *Call) *verdict {
 		}
 	}
 	switch {
-	case e.exhausted():
-		return s.hide(fmt.Sprintf("rules for %s need more than %d steps", name, decisionStepsMax))
+	case e.Exhausted():
+		return s.hide(fmt.Sprintf("rules for %s need more than %d steps", name, condition.DecisionStepsMax))
 	case len(denied) > 0:
 		return s.hide(message, ids(denied)...)
 	case len(v.granted)+len(v.allowIf) == 0:
@@ -105,12 +107,12 @@ func (v *verdict) close(revision string) {
 	v.members = []string{}
 	for _, open := range [...][]*rule{v.allowIf, v.denyIf, v.approveIf, v.limitIf} {
 		for _, r := range open {
-			switch u := r.cond.uses; {
-			case !u.args || v.members == nil:
-			case u.members == nil:
+			switch u := r.cond.Uses(); {
+			case !u.Args || v.members == nil:
+			case u.Members == nil:
 				v.members = nil
 			default:
-				v.members = append(v.members, u.members...)
+				v.members = append(v.members, u.Members...)
 			}
 		}
 	}

@@ -1,4 +1,4 @@
-package policy
+package condition
 
 import (
 	"errors"
@@ -23,36 +23,57 @@ const (
 	exprNodesMax = 500
 )
 
-// expression is one compiled condition. Immutable, safe for concurrent use.
-type expression struct {
+// Expression is one compiled condition. Immutable, safe for concurrent use. A nil Expression always holds.
+type Expression struct {
 	text    string
 	program *vm.Program
-	uses    uses
+	uses    Uses
 }
 
-// compileError is one finding in an expression; line counts from 0 inside it.
-type compileError struct {
-	line int
-	text string
+// Text is the condition as written; empty for nil.
+func (x *Expression) Text() string {
+	if x == nil {
+		return ""
+	}
+	return x.text
 }
 
-// compileExpression compiles a condition. It is compiled twice: as written, so that what is wrong is said in the words
-// of its author, and again with the guards put in.
-func compileExpression(src string, sc scope, sets map[string]set) (_ *expression, bad *compileError) {
+// Uses says what the condition reads.
+func (x *Expression) Uses() Uses {
+	if x == nil {
+		return Uses{}
+	}
+	return x.uses
+}
+
+// Sets are named lists that conditions refer to as sets.NAME: []string or []int.
+type Sets map[string]any
+
+// Error is what is wrong with a condition.
+type Error struct {
+	Line int // of the condition's text, from 0
+	Text string
+}
+
+func (e *Error) Error() string { return e.Text }
+
+// Compile compiles a condition; the error is an *Error. The text is compiled twice: as written, so that what is wrong is
+// said in the words of its author, and again with the guards put in.
+func Compile(src string, sc Scope, sets Sets) (_ *Expression, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			bad = &compileError{0, "this expression cannot be compiled"}
+			err = &Error{0, "this expression cannot be compiled"}
 		}
 	}()
 	if len(src) > exprBytesMax {
-		return nil, &compileError{0, fmt.Sprintf("an expression has at most %d bytes: use a set, or several rules", exprBytesMax)}
+		return nil, &Error{0, fmt.Sprintf("an expression has at most %d bytes: use a set, or several rules", exprBytesMax)}
 	}
 	in := inspect(sc, sets)
-	_, err := expr.Compile(src, append(environment(), expr.Patch(in))...)
+	_, err = expr.Compile(src, append(environment(), expr.Patch(in))...)
 	in.finish()
 	if len(in.found) > 0 {
 		p := in.found[0]
-		return nil, &compileError{lineAt(src, p.at), p.text}
+		return nil, &Error{lineAt(src, p.at), p.text}
 	}
 	if err != nil {
 		return nil, explain(err, sc)
@@ -61,17 +82,17 @@ func compileExpression(src string, sc scope, sets map[string]set) (_ *expression
 	if err != nil {
 		return nil, explain(err, sc)
 	}
-	return &expression{text: src, program: program, uses: in.uses}, nil
+	return &Expression{text: src, program: program, uses: in.uses}, nil
 }
 
 // environment holds the options of both passes. The optimizer stays off: it rewrites conditions in ways that change what
 // a missing or mistyped value does.
 func environment() []expr.Option {
-	options := []expr.Option{expr.Env(vars{}), expr.AsBool(), expr.MaxNodes(exprNodesMax), expr.Optimize(false)}
+	options := []expr.Option{expr.Env(Vars{}), expr.AsBool(), expr.MaxNodes(exprNodesMax), expr.Optimize(false)}
 	return append(append(options, functions()...), guards()...)
 }
 
-func inspect(sc scope, sets map[string]set) *inspector {
+func inspect(sc Scope, sets Sets) *inspector {
 	return &inspector{scope: sc, sets: sets, functions: map[*ast.IdentifierNode]bool{}}
 }
 
@@ -90,36 +111,37 @@ func lineAt(src string, runes int) int {
 
 var (
 	unknownName  = regexp.MustCompile(`^unknown name (\w+)`)
-	unknownField = regexp.MustCompile(`^type policy\.(\w+)Vars has no field (\w+)`)
+	unknownField = regexp.MustCompile(`^type condition\.(\w+) has no field (\w+)`)
 )
 
 // explain turns an error of the expression compiler into ours.
-func explain(err error, sc scope) *compileError {
+func explain(err error, sc Scope) *Error {
 	var at *file.Error
 	if !errors.As(err, &at) {
 		first, _, _ := strings.Cut(err.Error(), "\n")
-		return &compileError{0, first}
+		return &Error{0, first}
 	}
-	out := &compileError{max(at.Line-1, 0), at.Message}
+	out := &Error{max(at.Line-1, 0), at.Message}
 	if m := unknownName.FindStringSubmatch(at.Message); m != nil {
 		known := append(append(sc.names(), functionNames[:]...), builtinsAllowed[:]...)
-		out.text += strictyaml.DidYouMean(m[1], known)
+		out.Text += strictyaml.DidYouMean(m[1], known)
 	}
 	if m := unknownField.FindStringSubmatch(at.Message); m != nil {
-		out.text = fmt.Sprintf("%s has no field %s%s", m[1], m[2], strictyaml.DidYouMean(m[2], fieldsOf(m[1])))
+		name := strings.ToLower(m[1])
+		out.Text = fmt.Sprintf("%s has no field %s%s", name, m[2], strictyaml.DidYouMean(m[2], fieldsOf(name)))
 	}
-	out.text = strings.ReplaceAll(strings.ReplaceAll(out.text, "policy.", ""), "interface {}", "any")
+	out.Text = strings.ReplaceAll(strings.ReplaceAll(out.Text, "condition.", ""), "interface {}", "any")
 	return out
 }
 
-func didYouMean(word string, sets map[string]set) string {
+func didYouMean(word string, sets Sets) string {
 	return strictyaml.DidYouMean(word, slices.Collect(maps.Keys(sets)))
 }
 
 // fieldsOf lists what the variable name holds.
 func fieldsOf(name string) []string {
 	var out []string
-	for f := range reflect.TypeFor[vars]().Fields() {
+	for f := range reflect.TypeFor[Vars]().Fields() {
 		if f.Tag.Get("expr") == name {
 			for inner := range f.Type.Fields() {
 				out = append(out, inner.Tag.Get("expr"))

@@ -1,4 +1,4 @@
-package policy
+package condition
 
 import (
 	"fmt"
@@ -13,8 +13,8 @@ import (
 // builtin reads a text or list that the caller chose. Each expression has its own allowance, so that what a rule
 // decides does not depend on its neighbours; a decision that needs more than all of them may have is a denial.
 const (
-	stepsMax         = 20_000  // of one expression: some 10 ms
-	decisionStepsMax = 100_000 // of a decision, all its expressions together
+	StepsMax         = 20_000  // of one expression: some 10 ms
+	DecisionStepsMax = 100_000 // of a decision, all its expressions together
 )
 
 // meter counts the steps of one evaluation. It is used by one goroutine.
@@ -23,7 +23,7 @@ type meter struct {
 	total int // spent by the decision
 }
 
-var errSteps = &evalError{fmt.Sprintf("the arguments need more than %d steps", stepsMax)}
+var errSteps = &evalError{fmt.Sprintf("the arguments need more than %d steps", StepsMax)}
 
 func (m *meter) pay(steps int) error {
 	m.left -= steps

@@ -1,4 +1,4 @@
-package policy
+package glob
 
 import (
 	"fmt"
@@ -6,14 +6,15 @@ import (
 	"strings"
 )
 
-const patternBytesMax = 512
+// PatternBytesMax bounds one pattern.
+const PatternBytesMax = 512
 
-// pattern is one glob over names such as server/tool. Only * is special: it stands for any text, / included.
-type pattern string
+// Pattern is one glob over names such as server/tool. Only * is special: it stands for any text, / included.
+type Pattern string
 
-// checkPattern says what is wrong with p as a name of side, or nothing. A pattern that can match no name is an error:
+// Check says what is wrong with p under side ("tools" or "models"), or nil. A pattern that can match no name is an error:
 // a deny that silently never holds is worse than a file that does not load.
-func checkPattern(p, side string) error {
+func Check(p, side string) error {
 	shape := "server/tool"
 	if side == "models" {
 		shape = "provider/model"
@@ -21,8 +22,8 @@ func checkPattern(p, side string) error {
 	server, tool, two := strings.Cut(p, "__")
 	before, after, slash := strings.Cut(p, "/")
 	switch {
-	case len(p) > patternBytesMax:
-		return fmt.Errorf("a pattern of %s: has at most %d bytes", side, patternBytesMax)
+	case len(p) > PatternBytesMax:
+		return fmt.Errorf("a pattern of %s: has at most %d bytes", side, PatternBytesMax)
 	case slash && (before == "" || after == ""):
 		return fmt.Errorf("%q matches nothing: names have the shape %s", p, shape)
 	case slash || strings.Contains(p, "*"):
@@ -33,9 +34,9 @@ func checkPattern(p, side string) error {
 	return fmt.Errorf("%q matches nothing: names have the shape %s; write %q or %q", p, shape, p+"/*", "*/"+p)
 }
 
-// match reports whether p matches all of name. It is linear in name: with * as the only wildcard, taking the first place
+// Match reports whether p matches all of name. It is linear in name: with * as the only wildcard, taking the first place
 // where each part fits is always right.
-func (p pattern) match(name string) bool {
+func (p Pattern) Match(name string) bool {
 	rest := string(p)
 	part, rest, star := strings.Cut(rest, "*")
 	if !star {
@@ -59,13 +60,13 @@ func (p pattern) match(name string) bool {
 }
 
 // literal is what every name that p matches begins with.
-func (p pattern) literal() string {
+func (p Pattern) literal() string {
 	before, _, _ := strings.Cut(string(p), "*")
 	return before
 }
 
-// overlaps reports whether some name matches both p and q.
-func (p pattern) overlaps(q pattern) bool {
+// Overlaps reports whether some name matches both p and q.
+func (p Pattern) Overlaps(q Pattern) bool {
 	// reach[j] says whether the part of p read so far and q[:j] match a common text.
 	reach := make([]bool, len(q)+1)
 	reach[0] = true
@@ -88,9 +89,9 @@ func (p pattern) overlaps(q pattern) bool {
 	return reach[len(q)]
 }
 
-// index finds the rules whose patterns match a name without looking at the others: patterns are kept by the literal text
-// they begin with. Immutable once built.
-type index struct {
+// Index finds the rules whose patterns match a name without looking at the others: patterns are kept by the literal text
+// they begin with. Add while building; then safe for concurrent use.
+type Index struct {
 	exact  map[string][]int     // whole names
 	begins map[string][]indexed // by literal beginning; "" holds those that begin with a star
 	bytes  []int                // the lengths of the keys of begins, ascending
@@ -98,14 +99,16 @@ type index struct {
 
 type indexed struct {
 	rule int
-	rest pattern // what must match behind the beginning; "*" always does
+	rest Pattern // what must match behind the beginning; "*" always does
 }
 
-func newIndex() *index {
-	return &index{exact: map[string][]int{}, begins: map[string][]indexed{}}
+// NewIndex returns an empty index.
+func NewIndex() *Index {
+	return &Index{exact: map[string][]int{}, begins: map[string][]indexed{}}
 }
 
-func (x *index) add(p pattern, rule int) {
+// Add notes that rule is found by p. It must not be called once Find is.
+func (x *Index) Add(p Pattern, rule int) {
 	begin := p.literal()
 	if len(begin) == len(p) {
 		x.exact[begin] = append(x.exact[begin], rule)
@@ -117,15 +120,15 @@ func (x *index) add(p pattern, rule int) {
 	x.begins[begin] = append(x.begins[begin], indexed{rule, p[len(begin):]})
 }
 
-// find returns the rules that match name, ascending, each once.
-func (x *index) find(name string) []int {
+// Find returns the rules that match name, ascending, each once.
+func (x *Index) Find(name string) []int {
 	out := slices.Clone(x.exact[name])
 	for _, n := range x.bytes {
 		if n > len(name) {
 			break
 		}
 		for _, entry := range x.begins[name[:n]] {
-			if entry.rest == "*" || entry.rest.match(name[n:]) {
+			if entry.rest == "*" || entry.rest.Match(name[n:]) {
 				out = append(out, entry.rule)
 			}
 		}

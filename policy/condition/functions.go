@@ -1,4 +1,4 @@
-package policy
+package condition
 
 import (
 	"errors"
@@ -11,6 +11,8 @@ import (
 
 	"github.com/expr-lang/expr"
 	"golang.org/x/mod/semver"
+
+	"github.com/tollgate/tollgate/policy/glob"
 )
 
 // functions are what expressions can call beside the allowed builtins: pure, linear in their arguments, and wrong
@@ -18,7 +20,7 @@ import (
 func functions() []expr.Option {
 	return []expr.Option{
 		expr.Function("has", has, new(func(any) bool)),
-		expr.Function("glob", two("glob", func(p, s string) (any, error) { return pattern(p).match(s), nil }), new(func(string, string) bool)),
+		expr.Function("glob", two("glob", func(p, s string) (any, error) { return glob.Pattern(p).Match(s), nil }), new(func(string, string) bool)),
 		expr.Function("hostOf", hostOf, new(func(string) string)),
 		expr.Function("cidrMatch", two("cidrMatch", cidrMatch), new(func(string, string) bool)),
 		expr.Function("pathWithin", two("pathWithin", pathWithin), new(func(string, string) bool)),
@@ -233,8 +235,8 @@ type evalError struct{ text string }
 
 func (e *evalError) Error() string { return e.text }
 
-// cause returns the part of an evaluation's error that may be shown.
-func cause(err error) string {
+// Cause returns the part of an evaluation's error that may be shown to the caller: it names arguments and no values.
+func Cause(err error) string {
 	if own := (*evalError)(nil); errors.As(err, &own) {
 		return own.text
 	}

@@ -1,4 +1,4 @@
-package policy
+package condition
 
 import (
 	"fmt"
@@ -31,10 +31,10 @@ const (
 
 // inspector reads a parsed expression before anything is changed in it: what it reads, and what it may not.
 type inspector struct {
-	scope scope
-	sets  map[string]set
+	scope Scope
+	sets  Sets
 	found []problem
-	uses  uses
+	uses  Uses
 
 	functions map[*ast.IdentifierNode]bool // names of functions seen, until their call is seen
 	args      int                          // reads of args, and how many of them name a member
@@ -47,14 +47,14 @@ type problem struct {
 	text string
 }
 
-// uses says what an expression reads.
-type uses struct {
-	args     bool
-	members  []string // the members of args that are read; nil with args set: any
-	spend    bool
-	client   bool
-	sets     []string
-	optional bool // compares an optional member with !=
+// Uses says what a condition reads.
+type Uses struct {
+	Args     bool
+	Members  []string // the members of args that are read; nil with Args set: any
+	Spend    bool
+	Client   bool
+	Sets     []string
+	Optional bool // compares with != what may be missing
 }
 
 func (in *inspector) fail(n ast.Node, format string, args ...any) {
@@ -97,12 +97,12 @@ func (in *inspector) identifier(n *ast.IdentifierNode) {
 	}
 	switch n.Value {
 	case "args":
-		in.uses.args = true
+		in.uses.Args = true
 		in.args++
 	case "spend":
-		in.uses.spend = true
+		in.uses.Spend = true
 	case "client":
-		in.uses.client = true
+		in.uses.Client = true
 	}
 }
 
@@ -121,12 +121,12 @@ func (in *inspector) member(node *ast.Node, n *ast.MemberNode) {
 			in.fail(n, "unknown set %q%s", name.Value, didYouMean(name.Value, in.sets))
 			return
 		}
-		in.uses.sets = append(in.uses.sets, name.Value)
-		constant(node, s.values)
+		in.uses.Sets = append(in.uses.Sets, name.Value)
+		constant(node, s)
 	case base.Value == "args" && static:
 		in.argsNamed++
-		if !slices.Contains(in.uses.members, name.Value) {
-			in.uses.members = append(in.uses.members, name.Value)
+		if !slices.Contains(in.uses.Members, name.Value) {
+			in.uses.Members = append(in.uses.Members, name.Value)
 		}
 	}
 }
@@ -156,7 +156,7 @@ func (in *inspector) binary(n *ast.BinaryNode) {
 			in.fail(n, "the ends of a range are written in the rule itself, at most %d apart", rangeMax)
 		}
 	case "!=":
-		in.uses.optional = in.uses.optional || isOptional(n.Left) || isOptional(n.Right)
+		in.uses.Optional = in.uses.Optional || isOptional(n.Left) || isOptional(n.Right)
 	}
 }
 
@@ -166,7 +166,7 @@ func (in *inspector) finish() {
 		in.fail(n, "%s is a function: call it", n.Value)
 	}
 	if in.args > in.argsNamed {
-		in.uses.members = nil
+		in.uses.Members = nil
 	}
 	slices.SortFunc(in.found, func(a, b problem) int { return a.at - b.at })
 }
