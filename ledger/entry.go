@@ -14,10 +14,18 @@ const USD Nano = 1_000_000_000
 
 // Quantities are what a call used, in disjoint kinds: their token sum is all tokens the provider counted.
 type Quantities struct {
-	InputTokens, CacheReadTokens, CacheWriteTokens, CacheWrite1hTokens, OutputTokens, ReasoningTokens int64
-	AudioInputTokens, AudioOutputTokens, ImageTokens                                                  int64
-	WebSearches, Seconds                                                                              int64
-	Calls                                                                                             int64
+	InputTokens        int64 `json:"input_tokens,omitempty"`
+	CacheReadTokens    int64 `json:"cache_read_tokens,omitempty"`
+	CacheWriteTokens   int64 `json:"cache_write_tokens,omitempty"`
+	CacheWrite1hTokens int64 `json:"cache_write_1h_tokens,omitempty"`
+	OutputTokens       int64 `json:"output_tokens,omitempty"`
+	ReasoningTokens    int64 `json:"reasoning_tokens,omitempty"`
+	AudioInputTokens   int64 `json:"audio_input_tokens,omitempty"`
+	AudioOutputTokens  int64 `json:"audio_output_tokens,omitempty"`
+	ImageTokens        int64 `json:"image_tokens,omitempty"`
+	WebSearches        int64 `json:"web_searches,omitempty"`
+	Seconds            int64 `json:"seconds,omitempty"`
+	Calls              int64 `json:"calls,omitempty"`
 }
 
 // Tokens is the sum of all token kinds, the unit of token limits.

@@ -2,9 +2,16 @@ package ledger
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"sync"
 	"time"
 
+	"github.com/tollgate/tollgate/internal/durable"
+	"github.com/tollgate/tollgate/ledger/journal"
 	"github.com/tollgate/tollgate/policy"
 )
 
@@ -18,13 +25,19 @@ const (
 	Relaxed Durability = "relaxed"
 )
 
+// relaxedGather is how long an entry may wait for the disk with Relaxed.
+const relaxedGather = 100 * time.Millisecond
+
 // Config opens a ledger.
 type Config struct {
 	Dir        string
-	Durability Durability
-	Location   *time.Location // of calendar windows
-	DigestKey  []byte         // keys the argument digests
+	Durability Durability     // empty: Overlap
+	Location   *time.Location // of calendar windows; nil: UTC
+	DigestKey  []byte         // keys the argument digests; empty: one is made and kept in Dir
 	Now        func() time.Time
+
+	Storage      durable.Dir // what Dir stands for; tests break it. nil: the disk
+	SegmentBytes int64       // size of the journal's files; 0: 64 MiB
 }
 
 // Level is where on a principal's path a limit is attached.
@@ -45,54 +58,189 @@ type Scope struct {
 	Name  string
 }
 
-// Limit is one parsed limit: amount, unit, window.
-type Limit struct {
-	Text string // as written
-	On   []string
-}
+func (s Scope) String() string { return string(s.Level) + " " + s.Name }
 
-// ParseLimit parses "50 USD / 1M", "60 requests / 1m", "8 concurrent", with an optional suffix "hard".
-func ParseLimit(text string) (Limit, error) { return Limit{}, errors.New("ledger: not built yet") }
+// Recovery is what Open found and mended.
+type Recovery struct {
+	Interrupted int              // reservations that were open and are now posted, estimated
+	Journal     journal.Recovery // where the journal ended, and what was cut from it
+}
 
 // Ledger is one process's ledger. All methods are safe for concurrent use.
-type Ledger struct{}
+type Ledger struct {
+	cfg      Config
+	dir      durable.Dir
+	journal  *journal.Journal
+	recovery Recovery
+	macs     sync.Pool // *digester
+	buffers  sync.Pool // *[]byte
+	turned   turnedAway
 
-// Open recovers the journal in cfg.Dir (cuts a torn tail, posts open reservations as Interrupted) and starts a new writer.
-func Open(cfg Config) (*Ledger, error) { return nil, errors.New("ledger: not built yet") }
-
-// Close syncs and closes. Reservations still open are left to the next start.
-func (l *Ledger) Close() error { return nil }
-
-// SetLimits replaces all attached limits. Balances are untouched: they derive from entries.
-func (l *Ledger) SetLimits(limits map[Scope][]Limit) {}
-
-// Reserve checks every limit on the call's path and appends a reserved entry in one step. It returns a *LimitError, or
-// an error wrapping ErrUnwritable; then the call must not be made. With Strict it returns once the entry is on disk.
-// A refusal by a limit is itself appended as a denied entry.
-func (l *Ledger) Reserve(ctx context.Context, c *policy.Call, d *policy.Decision, h Hold) (*Reservation, error) {
-	return nil, ErrUnwritable
+	// mu guards all below. It is never held over I/O: an entry is staged under it, so that the journal has entries in
+	// the order their limits were checked in, and written after.
+	mu       sync.Mutex
+	book     *book
+	counters map[Scope][]*counter // by what they are attached to, limits first, in the order of the config
+	readings map[Scope]*reading   // for Spend, made when first asked for
+	rules    map[policy.RuleLimit]*ruleLimit
 }
 
-// Deny appends a denied entry. It does not wait for the disk.
-func (l *Ledger) Deny(c *policy.Call, d *policy.Decision, reason string) error { return ErrUnwritable }
+// Open recovers the journal in cfg.Dir (cuts a torn tail, posts open reservations as Interrupted) and starts a new
+// writer. It returns durable.ErrLocked, wrapped, while another process has the directory.
+func Open(cfg Config) (*Ledger, error) {
+	l, err := prepare(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open ledger %s: %w", cfg.Dir, err)
+	}
+	gather := time.Duration(0)
+	if l.cfg.Durability == Relaxed {
+		gather = relaxedGather
+	}
+	options := journal.Options{Writer: journal.Writer(NewID(l.cfg.Now())), SegmentBytes: cfg.SegmentBytes, Gather: gather}
+	l.journal, l.recovery.Journal, err = journal.Open(l.dir, journal.Position{}, options, l.replay)
+	if err != nil {
+		return nil, fmt.Errorf("open ledger %s: %w", cfg.Dir, err)
+	}
+	if err := l.postInterrupted(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open ledger %s: post the calls that were cut: %w", cfg.Dir, err), l.journal.Close())
+	}
+	return l, nil
+}
 
-// Spend reads what the principal's key, team and customer have spent or hold.
-func (l *Ledger) Spend(p *policy.Principal, now time.Time) policy.Spend { return policy.Spend{} }
+// prepare fills the defaults and makes an empty ledger.
+func prepare(cfg Config) (*Ledger, error) {
+	switch cfg.Durability {
+	case "":
+		cfg.Durability = Overlap
+	case Overlap, Strict, Relaxed:
+	default:
+		return nil, fmt.Errorf("durability %q: one of overlap, strict, relaxed", cfg.Durability)
+	}
+	if cfg.Location == nil {
+		cfg.Location = time.UTC
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	dir := cfg.Storage
+	if dir == nil {
+		if cfg.Dir == "" {
+			return nil, errors.New("no directory is given")
+		}
+		var err error
+		if dir, err = durable.Disk(cfg.Dir); err != nil {
+			return nil, err
+		}
+	}
+	if len(cfg.DigestKey) == 0 {
+		key, err := digestKey(dir)
+		if err != nil {
+			return nil, err
+		}
+		cfg.DigestKey = key
+	}
+	l := &Ledger{
+		cfg: cfg, dir: dir,
+		book:     newBook(cfg.Location),
+		counters: map[Scope][]*counter{},
+		readings: map[Scope]*reading{},
+		rules:    map[policy.RuleLimit]*ruleLimit{},
+	}
+	l.macs.New = func() any { return newDigester(cfg.DigestKey) }
+	l.buffers.New = func() any { b := make([]byte, 0, 1024); return &b }
+	return l, nil
+}
 
-// Reservation is an open hold. Exactly one of Post and Void ends it; a second end is an error and writes nothing.
-type Reservation struct{}
+// digestKeyName is the file that keeps the key of argument digests when the config gives none.
+const digestKeyName = "digest.key"
 
-// ID is the reserved entry's id, which is the call's.
-func (r *Reservation) ID() string { return "" }
+func digestKey(dir durable.Dir) ([]byte, error) {
+	key, err := dir.ReadFile(digestKeyName)
+	if err == nil && len(key) > 0 {
+		return key, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	key = make([]byte, 32)
+	rand.Read(key)
+	return key, dir.Replace(digestKeyName, key)
+}
 
-// Synced returns when the reserved entry is on disk (at once with Strict and Relaxed).
-func (r *Reservation) Synced(ctx context.Context) error { return nil }
+func (l *Ledger) replay(f journal.Frame) error {
+	e, err := DecodeEntry(f.Payload)
+	if err != nil {
+		return fmt.Errorf("journal frame %d of segment %d: %w", f.Seq, f.End.Segment, err)
+	}
+	return l.book.apply(&e)
+}
 
-// Extend reserves more money and tokens for the same call by a further entry; a *LimitError means the call must be cut.
-func (r *Reservation) Extend(cost Nano, tokens int64) error { return nil }
+// postInterrupted ends the reservations that the last process left open: it may have sent the call, so its hold is taken
+// as spent. A crash in here leaves the rest to the next start.
+func (l *Ledger) postInterrupted() error {
+	open := make([]*hold, 0, len(l.book.open))
+	for _, h := range l.book.open {
+		open = append(open, h)
+	}
+	slices.SortFunc(open, func(a, b *hold) int { return slices.Compare(a.id[:], b.id[:]) })
+	now := l.cfg.Now()
+	for _, h := range open {
+		full := h.full()
+		who := h.lane.account.key
+		e := Entry{
+			ID: NewID(now), Time: now, Kind: Posted, Resolves: h.id,
+			Who:    Who{Customer: who.customer, Team: who.team, KeyID: who.key, User: who.user},
+			Action: h.lane.key.action, Upstream: h.lane.key.upstream, Target: h.lane.key.target,
+			Cost: Nano(full.nano), Quantities: heldQuantities(full), Estimated: true, Status: Interrupted,
+			Detail: "the process ended before the call did",
+		}
+		if _, err := l.journal.Stage(e.appendTo(nil)); err != nil {
+			return err
+		}
+		l.book.settle(h, e.settled(h), now.UnixNano())
+	}
+	l.recovery.Interrupted = len(open)
+	if len(open) == 0 {
+		return nil
+	}
+	return l.journal.Sync(context.Background())
+}
 
-// Post ends the reservation with what the call cost.
-func (r *Reservation) Post(o Outcome) error { return nil }
+// heldQuantities states a hold of tokens as quantities: it does not know their kinds and calls all of them output.
+func heldQuantities(a amounts) Quantities { return Quantities{OutputTokens: a.tokens, Calls: a.calls} }
 
-// Void ends the reservation of a call that never left.
-func (r *Reservation) Void(o Outcome) error { return nil }
+// Recovery is what Open found.
+func (l *Ledger) Recovery() Recovery { return l.recovery }
+
+// Sync waits until all entries so far are on disk.
+func (l *Ledger) Sync(ctx context.Context) error { return unwritable(l.journal.Sync(ctx)) }
+
+// Close syncs and closes. Reservations still open are left to the next start.
+func (l *Ledger) Close() error {
+	l.turned.flush(l)
+	return unwritable(l.journal.Close())
+}
+
+// unwritable marks an error of the journal as one that forbids the call.
+func unwritable(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrUnwritable, err)
+}
+
+// append stages e in the given order of locks (the caller holds no lock) and hands it to the kernel.
+func (l *Ledger) append(e *Entry) error {
+	if err := l.journal.Ready(); err != nil {
+		return unwritable(err)
+	}
+	b := l.buffers.Get().(*[]byte)
+	defer l.buffers.Put(b)
+	*b = e.appendTo((*b)[:0])
+	t, err := l.journal.Stage(*b)
+	if err == nil {
+		err = l.journal.Flush(t)
+		l.journal.SyncLazily()
+	}
+	return unwritable(err)
+}

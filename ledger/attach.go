@@ -1,0 +1,204 @@
+package ledger
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/tollgate/tollgate/policy"
+)
+
+// SetLimits replaces all attached limits. Balances are untouched: they derive from entries, so a limit that appears
+// finds its window filled. A Limit that was not parsed is parsed here; one that cannot be refuses every call under it.
+func (l *Ledger) SetLimits(limits map[Scope][]Limit) {
+	now := l.cfg.Now().UnixNano()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now = max(now, l.book.last)
+	for _, a := range l.book.accounts {
+		for _, ln := range a.lanes {
+			ln.counters = nil
+		}
+	}
+	clear(l.counters)
+	clear(l.rules)
+	var all []*counter
+	for scope, list := range limits {
+		for _, limit := range list {
+			all = append(all, newCounter(scope, parsed(limit), now, l.cfg.Location))
+		}
+	}
+	for _, r := range l.readings {
+		r.day, r.month = r.fresh(now, l.cfg.Location)
+		all = append(all, r.day, r.month)
+	}
+	l.attach(all)
+}
+
+func parsed(limit Limit) Limit {
+	if limit.Unit != "" {
+		return limit
+	}
+	p, err := ParseLimit(limit.Text)
+	if err != nil {
+		p = Limit{Text: limit.Text, Unit: UnitCalls, Window: dayWindow}
+	}
+	p.On = limit.On
+	return p
+}
+
+// attach fills counters from the book and puts them where calls find them. The caller holds mu.
+func (l *Ledger) attach(all []*counter) {
+	fresh := map[*counter]bool{}
+	for _, c := range all {
+		fresh[c] = true
+		l.counters[c.scope] = append(l.counters[c.scope], c)
+		for _, a := range l.book.scopes[c.scope] {
+			for _, ln := range a.lanes {
+				if c.counts(&ln.key) {
+					ln.attach(c)
+				}
+			}
+		}
+	}
+	for _, h := range l.book.open {
+		for _, c := range h.lane.counters {
+			if fresh[c] {
+				c.add(h.at, h.taken(&c.limit))
+			}
+		}
+	}
+}
+
+// attach makes the lane's past and future calls count in c.
+func (ln *lane) attach(c *counter) {
+	for i := range ln.history.rows {
+		c.seed(&ln.history.rows[i])
+	}
+	ln.counters = append(ln.counters, c)
+}
+
+// counts reports whether c counts calls of a lane. The gateway's own actions have no limits.
+func (c *counter) counts(k *laneKey) bool { return !k.action.Own() && c.limit.matches(k.path()) }
+
+// lane returns the lane of a call, with its counters. The caller holds mu.
+func (l *Ledger) lane(who accountKey, k laneKey) *lane {
+	a := l.book.account(who)
+	if ln := a.lanes[k]; ln != nil {
+		return l.counted(ln)
+	}
+	return l.counted(a.lane(k))
+}
+
+// counted gives a lane its counters, outermost scope first, when it has none yet.
+func (l *Ledger) counted(ln *lane) *lane {
+	if ln.counters != nil || ln.account.key.rule != "" {
+		return ln
+	}
+	ln.counters = []*counter{}
+	for _, s := range ln.account.key.scopes() {
+		for _, c := range l.counters[s] {
+			if c.counts(&ln.key) {
+				ln.attach(c)
+			}
+		}
+	}
+	return ln
+}
+
+// ruleLimit is a limit that a rule lays, parsed once.
+type ruleLimit struct {
+	name  string // "RULE/PER", as entries have it
+	limit Limit
+	err   error
+}
+
+// ruleLimitsMax bounds the memory of parsed limits; there are as many as rules with limits in the policies of late.
+const ruleLimitsMax = 10_000
+
+// ruleLimit parses a rule's limit, or finds it parsed. The caller holds mu.
+func (l *Ledger) ruleLimit(r policy.RuleLimit) *ruleLimit {
+	if found := l.rules[r]; found != nil {
+		return found
+	}
+	per := r.Per
+	if per == "" {
+		per = perKey
+	}
+	parsed := &ruleLimit{name: r.Rule + "/" + per}
+	parsed.limit, parsed.err = ParseLimit(r.Limit)
+	if parsed.err == nil {
+		_, parsed.err = ruleKey(parsed.name, accountKey{})
+	}
+	if parsed.err != nil {
+		parsed.err = fmt.Errorf("rule %s: %w", r.Rule, parsed.err)
+	}
+	if len(l.rules) >= ruleLimitsMax {
+		clear(l.rules)
+	}
+	l.rules[r] = parsed
+	return parsed
+}
+
+// ruleLane returns the lane that counts a rule's limit for a principal, and its counter. The caller holds mu.
+func (l *Ledger) ruleLane(r *ruleLimit, who accountKey, now int64) (*lane, *counter, error) {
+	k, err := ruleKey(r.name, who)
+	if err != nil {
+		return nil, nil, err
+	}
+	ln := l.book.account(k).lane(laneKey{})
+	i := slices.IndexFunc(ln.counters, func(c *counter) bool { return c.limit.Text == r.limit.Text })
+	if i >= 0 {
+		return ln, ln.counters[i], nil
+	}
+	c := newCounter(k.ruleScope(), r.limit, now, l.cfg.Location)
+	ln.attach(c)
+	for _, h := range l.book.open {
+		if slices.Contains(h.rules, ln) {
+			c.add(h.at, h.taken(&c.limit))
+		}
+	}
+	return ln, c, nil
+}
+
+// reading counts what a scope spends, for Spend; it limits nothing.
+type reading struct {
+	scope      Scope
+	day, month *counter
+}
+
+func (r *reading) fresh(now int64, loc *time.Location) (day, month *counter) {
+	return newCounter(r.scope, Limit{Unit: UnitUSD, Amount: math.MaxInt64, Window: dayWindow}, now, loc),
+		newCounter(r.scope, Limit{Unit: UnitUSD, Amount: math.MaxInt64, Window: monthWindow}, now, loc)
+}
+
+// Spend reads what the principal's key, team and customer have spent or hold in the calendar day and month of now.
+func (l *Ledger) Spend(p *policy.Principal, now time.Time) policy.Spend {
+	who := whoOf(p)
+	k := principalKey(&who)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := max(now.UnixNano(), l.book.last)
+	read := func(level Level, name string) (day, month float64) {
+		if name == "" {
+			return 0, 0
+		}
+		s := Scope{level, name}
+		r := l.readings[s]
+		if r == nil {
+			r = &reading{scope: s}
+			r.day, r.month = r.fresh(at, l.cfg.Location)
+			l.readings[s] = r
+			l.attach([]*counter{r.day, r.month})
+		}
+		r.day.advance(at)
+		r.month.advance(at)
+		return float64(r.day.sum) / float64(USD), float64(r.month.sum) / float64(USD)
+	}
+	var s policy.Spend
+	s.KeyToday, s.KeyMonth = read(KeyLevel, k.key)
+	s.TeamToday, s.TeamMonth = read(TeamLevel, k.team)
+	s.CustomerToday, s.CustomerMonth = read(CustomerLevel, k.customer)
+	return s
+}

@@ -1,0 +1,88 @@
+package ledger
+
+import (
+	"iter"
+	"time"
+)
+
+// counters are all that count the hold: those of its lane and those of the limits that rules laid on it.
+func (h *hold) counters() iter.Seq[*counter] {
+	return func(yield func(*counter) bool) {
+		for _, c := range h.lane.counters {
+			if !yield(c) {
+				return
+			}
+		}
+		for _, ln := range h.rules {
+			for _, c := range ln.counters {
+				if !yield(c) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// fit checks that a new hold fits every limit on its path. Of several that refuse, the caller learns of the one that
+// keeps him longest. The caller holds mu.
+func (l *Ledger) fit(h *hold) error {
+	var worst *LimitError
+	for c := range h.counters() {
+		c.advance(h.at)
+		h.hard = h.hard || c.limit.Hard
+		if n := h.taken(&c.limit); !c.fits(n) {
+			worst = longer(worst, c.refuse(n, h.at))
+		}
+	}
+	if worst == nil {
+		return nil
+	}
+	return worst
+}
+
+// fitMore checks that what more holds beyond h fits the windows that h counts in. The caller holds mu.
+func (l *Ledger) fitMore(h, more *hold, now int64) error {
+	now = max(now, l.book.last)
+	for c := range h.counters() {
+		c.advance(now)
+		if n := more.taken(&c.limit) - h.taken(&c.limit); c.covers(h.at) && !c.fits(n) {
+			return c.refuse(n, now)
+		}
+	}
+	return nil
+}
+
+// covers reports whether the current window holds the time at.
+func (c *counter) covers(at int64) bool {
+	if c.width > 0 {
+		return at/c.width >= c.current-slidingBuckets
+	}
+	return at >= c.start
+}
+
+// longer is the refusal that keeps the caller for longer.
+func longer(a, b *LimitError) *LimitError {
+	switch {
+	case a == nil:
+		return b
+	case a.Never || b.RetryAfter <= a.RetryAfter && !b.Never:
+		return a
+	}
+	return b
+}
+
+// refuse is the error for n more at a time when they do not fit.
+func (c *counter) refuse(n, now int64) *LimitError {
+	e := &LimitError{
+		Limit: c.limit.Text, Scope: c.scope.String(), Unit: c.limit.Unit,
+		Left: spellAmount(c.left(), c.limit.Unit), Needed: spellAmount(n, c.limit.Unit),
+		Never: n > c.limit.Amount,
+	}
+	if n >= unbounded {
+		e.Needed = "an amount that cannot be bounded"
+	}
+	if at := c.freesAt(n); at > now && !e.Never {
+		e.RetryAfter = time.Duration(at - now)
+	}
+	return e
+}

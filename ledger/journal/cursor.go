@@ -1,0 +1,256 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+
+	"github.com/tollgate/tollgate/internal/durable"
+)
+
+// readBytes is how much a cursor reads at once: some hundred entries.
+const readBytes = 128 << 10
+
+// Position is a place between two frames. The zero Position is the start of the journal.
+type Position struct {
+	Segment uint64
+	Offset  int64
+	Writer  Writer
+	Seq     uint64 // of the frame before
+	Chain   Chain  // of the frame before
+}
+
+// Before reports whether p lies before q in the journal.
+func (p Position) Before(q Position) bool {
+	return p.Segment < q.Segment || p.Segment == q.Segment && p.Offset < q.Offset
+}
+
+// Written is the limit for a cursor that reads a journal nobody writes: all there is.
+func Written() Position { return Position{Segment: math.MaxUint64, Offset: math.MaxInt64} }
+
+// Frame is one payload and where it stands.
+type Frame struct {
+	Writer  Writer
+	Seq     uint64
+	Payload []byte   // valid until the next call of Next
+	End     Position // after the frame
+}
+
+// TornError is a frame that does not hold, and where.
+type TornError struct {
+	Segment string
+	Offset  int64
+	Err     error
+	Last    bool // nothing follows: the tail of a machine that died, which the next Open cuts
+}
+
+func (e *TornError) Error() string {
+	return fmt.Sprintf("journal %s is damaged at byte %d: %v", e.Segment, e.Offset, e.Err)
+}
+
+func (e *TornError) Unwrap() error { return e.Err }
+
+// Cursor reads frames in order and verifies each one: checksum, sequence and hash chain. It is for one goroutine.
+type Cursor struct {
+	dir  durable.Dir
+	pos  Position
+	file durable.File
+	buf  []byte // bytes of the file from pos.Offset on, not yet parsed
+	at   int    // start of those in buf
+}
+
+// NewCursor returns a cursor that begins at from.
+func NewCursor(dir durable.Dir, from Position) *Cursor { return &Cursor{dir: dir, pos: from} }
+
+// Position is where the cursor stands.
+func (c *Cursor) Position() Position { return c.pos }
+
+// Close releases the open file.
+func (c *Cursor) Close() error {
+	if c.file == nil {
+		return nil
+	}
+	err := c.file.Close()
+	c.file, c.buf, c.at = nil, nil, 0
+	return err
+}
+
+// Next returns the next frame before limit, or io.EOF when there is none yet; later calls with a later limit go on. On a
+// journal that is being written, limit must be one that Journal.Durable returned: beyond it bytes are still in flux.
+func (c *Cursor) Next(limit Position) (Frame, error) {
+	for c.pos.Before(limit) {
+		if c.file == nil {
+			if err := c.open(limit); err != nil {
+				return Frame{}, err
+			}
+		}
+		f, err := c.frame(limit)
+		switch {
+		case err == nil:
+			return f, nil
+		case errors.Is(err, errEnd):
+			if err := c.leave(limit); err != nil {
+				return Frame{}, err
+			}
+		default:
+			return Frame{}, err
+		}
+	}
+	return Frame{}, io.EOF
+}
+
+// frame parses the frame at the cursor and steps over it.
+func (c *Cursor) frame(limit Position) (Frame, error) {
+	for {
+		payload, chain, more, err := parseFrame(c.buf[c.at:], c.pos.Chain, c.pos.Seq+1)
+		if err == nil {
+			n := frameBytes + len(payload)
+			c.at += n
+			c.pos.Offset += int64(n)
+			c.pos.Seq++
+			c.pos.Chain = chain
+			return Frame{Writer: c.pos.Writer, Seq: c.pos.Seq, Payload: payload, End: c.pos}, nil
+		}
+		if more > 0 {
+			grown, readErr := c.fill(more, limit)
+			if readErr != nil {
+				return Frame{}, readErr
+			}
+			if grown {
+				continue
+			}
+		}
+		if errors.Is(err, errEnd) {
+			return Frame{}, err
+		}
+		last, listErr := c.last()
+		if listErr != nil {
+			return Frame{}, listErr
+		}
+		return Frame{}, &TornError{segmentName(c.pos.Segment), c.pos.Offset, err, last}
+	}
+}
+
+// fill reads on until at least want bytes are buffered, or all there are before limit. It reports whether it read any.
+func (c *Cursor) fill(want int, limit Position) (bool, error) {
+	have := len(c.buf) - c.at
+	offset := c.pos.Offset + int64(have)
+	room := int64(max(want, readBytes) - have)
+	if c.pos.Segment == limit.Segment {
+		room = min(room, limit.Offset-offset)
+	}
+	if room <= 0 {
+		return false, nil
+	}
+	c.buf = append(c.buf[:0], c.buf[c.at:]...)
+	c.at = 0
+	c.buf = slices.Grow(c.buf, int(room))
+	n, err := c.file.ReadAt(c.buf[have:have+int(room)], offset)
+	c.buf = c.buf[:have+n]
+	if err != nil && err != io.EOF {
+		return false, fmt.Errorf("read journal %s: %w", segmentName(c.pos.Segment), err)
+	}
+	return n > 0, nil
+}
+
+// open opens the segment the cursor stands in; at offset 0 it reads the header.
+func (c *Cursor) open(limit Position) error {
+	if c.pos.Segment == 0 {
+		return c.enter(limit)
+	}
+	f, err := c.dir.OpenRead(segmentName(c.pos.Segment))
+	if err != nil {
+		return fmt.Errorf("open journal: %w", err)
+	}
+	c.file, c.buf, c.at = f, c.buf[:0], 0
+	return nil
+}
+
+// leave goes from the end of a segment to the next one, or returns io.EOF.
+func (c *Cursor) leave(limit Position) error {
+	if c.pos.Segment >= limit.Segment {
+		return io.EOF
+	}
+	return c.enter(limit)
+}
+
+// enter opens the first segment after the cursor's that was begun, and checks that it continues the chain.
+func (c *Cursor) enter(limit Position) error {
+	names, err := c.dir.List()
+	if err != nil {
+		return fmt.Errorf("list journal: %w", err)
+	}
+	for _, n := range segments(names) {
+		if n <= c.pos.Segment || n > limit.Segment {
+			continue
+		}
+		f, err := c.dir.OpenRead(segmentName(n))
+		if err != nil {
+			return fmt.Errorf("open journal: %w", err)
+		}
+		h, err := readHeader(f)
+		if errors.Is(err, errNoHeader) {
+			f.Close()
+			continue
+		}
+		if err == nil {
+			err = c.continues(h)
+		}
+		if err != nil {
+			f.Close()
+			return &TornError{Segment: segmentName(n), Err: err}
+		}
+		if c.file != nil {
+			c.file.Close()
+		}
+		c.file, c.buf, c.at = f, c.buf[:0], 0
+		c.pos = Position{Segment: n, Offset: headerBytes, Writer: h.writer, Seq: h.first - 1, Chain: h.before}
+		return nil
+	}
+	return io.EOF
+}
+
+// continues checks that a segment with header h may follow the cursor's place.
+func (c *Cursor) continues(h header) error {
+	if h.writer == c.pos.Writer && h.first == c.pos.Seq+1 && h.before == c.pos.Chain {
+		return nil
+	}
+	if h.writer != c.pos.Writer && h.first == 1 && h.before == begin(h.writer, c.pos.Chain) {
+		return nil
+	}
+	return errors.New("it does not continue the segment before: one is missing or was changed")
+}
+
+// last reports whether no begun segment follows the cursor's.
+func (c *Cursor) last() (bool, error) {
+	names, err := c.dir.List()
+	if err != nil {
+		return false, err
+	}
+	for _, n := range segments(names) {
+		if n <= c.pos.Segment {
+			continue
+		}
+		f, err := c.dir.OpenRead(segmentName(n))
+		if err != nil {
+			return false, err
+		}
+		_, err = readHeader(f)
+		f.Close()
+		if !errors.Is(err, errNoHeader) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func readHeader(f durable.File) (header, error) {
+	var b [headerBytes]byte
+	n, err := f.ReadAt(b[:], 0)
+	if err != nil && err != io.EOF {
+		return header{}, err
+	}
+	return parseHeader(b[:n])
+}

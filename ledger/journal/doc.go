@@ -1,0 +1,42 @@
+// Package journal is the file under the ledger: an append-only sequence of payloads, hash-chained, written by one process
+// at a time, read by any number of cursors. It knows nothing of what a payload says.
+//
+// # Writing
+//
+// Stage fixes a payload's place in the order and costs no I/O. Flush hands all that is staged to the kernel in one
+// write: after it, killing the process loses nothing. Synced waits until the payload is on the disk; one background
+// goroutine forces whole groups. So 64 callers share one write and one sync.
+//
+// A payload that was staged is never dropped. When a write or a sync fails, Flush or Synced say so, Ready refuses new
+// work, and the same bytes are written to the same place again until it succeeds: a write that failed but was kept is
+// overwritten by itself. What a caller could not bring to the disk it takes back by a further payload, never by erasing.
+//
+// # Files
+//
+// Segments are named 000000000001.journal and so on, in the order of the whole journal. Each start is a new writer with
+// a new segment, so no pair of writer and sequence is ever used twice. All integers are little endian.
+//
+//	segment = header frame* zero*
+//
+//	header = magic      8 bytes   "TGJRNL01"
+//	         writer    16 bytes   UUID, one for each start of the process
+//	         first      8 bytes   sequence of the first frame; 1 for a writer's first segment
+//	         before    32 bytes   chain value before the first frame
+//	         checksum   4 bytes   CRC32C of the 64 bytes above
+//
+//	frame  = length     4 bytes   of the payload; 0 means the end: preallocated space follows
+//	         checksum   4 bytes   CRC32C of length, sequence, chain and payload
+//	         sequence   8 bytes   counts the writer's frames from 1
+//	         chain     32 bytes   SHA-256(chain before ‖ sequence ‖ payload)
+//	         payload
+//
+// In a writer's first segment, before is SHA-256(magic ‖ writer ‖ last chain value of the journal so far; zeros at its
+// very start), so the chain runs through all writers and no start can be left out unseen. In each later segment it is
+// the chain value of the frame before.
+//
+// # What a crash leaves
+//
+// A killed process leaves whole frames. A dead machine may leave a torn tail in the last segment, of frames that were
+// not yet synced: Open cuts it there, keeps the cut bytes in a file beside (.torn) and reports it. A frame that does not
+// hold anywhere else is damage, which Open and Cursor refuse to pass over.
+package journal

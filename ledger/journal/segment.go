@@ -1,0 +1,199 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/tollgate/tollgate/internal/durable"
+)
+
+// errFull means that what is staged goes into a new segment.
+var errFull = errors.New("the segment is full")
+
+// write hands all staged bytes to the kernel. The caller holds writing.
+func (j *Journal) write() error {
+	j.staging.Lock()
+	todo := j.tail[j.writtenBytes:]
+	end := j.staged
+	j.staging.Unlock()
+	if len(todo) == 0 {
+		return nil
+	}
+	offset := j.base + int64(j.writtenBytes)
+	if j.file == nil || offset > headerBytes && offset+int64(len(todo)) > j.segmentBytes {
+		return errFull
+	}
+	if err := j.reserve(offset + int64(len(todo))); err != nil {
+		return j.fail("make room in", err)
+	}
+	if _, err := j.file.WriteAt(todo, offset); err != nil {
+		return j.fail("write", err)
+	}
+	j.writtenBytes += len(todo)
+	j.written = end
+	j.writtenSeq.Store(end.seq)
+	return nil
+}
+
+// reserve preallocates the file past end. The caller holds writing.
+func (j *Journal) reserve(end int64) error {
+	if end <= j.reserved {
+		return nil
+	}
+	size := (end/reserveBytes + 1) * reserveBytes
+	if err := j.file.Reserve(size); err != nil {
+		return err
+	}
+	j.reserved = size
+	return nil
+}
+
+func (j *Journal) fail(doing string, err error) error {
+	j.failing.Store(true)
+	return fmt.Errorf("%s journal %s: %w", doing, segmentName(j.segment), err)
+}
+
+// sync writes and forces everything staged, and releases the group that waits for it.
+func (j *Journal) sync() error {
+	j.syncing.Lock()
+	defer j.syncing.Unlock()
+	return j.force()
+}
+
+// force is sync for a caller that holds syncing.
+func (j *Journal) force() error {
+	j.writing.Lock()
+	j.staging.Lock()
+	g := j.group // swapped before the write, so that all its frames are in it
+	j.group = &group{done: make(chan struct{})}
+	j.staging.Unlock()
+	err := j.write()
+	if errors.Is(err, errFull) {
+		err = j.begin()
+	}
+	file, end, length := j.file, j.written, j.writtenBytes
+	j.writing.Unlock()
+
+	if err == nil && length > 0 {
+		err = file.Sync()
+		j.writing.Lock()
+		if err != nil {
+			err = j.rewind(err)
+		} else {
+			j.advance(end, length)
+		}
+		j.writing.Unlock()
+	}
+	if err == nil {
+		j.failing.Store(false)
+	}
+	g.err = err
+	close(g.done)
+	return err
+}
+
+// advance forgets the first length bytes of tail, which are synced up to end. The caller holds syncing and writing.
+func (j *Journal) advance(end mark, length int) {
+	j.staging.Lock()
+	n := copy(j.tail, j.tail[length:])
+	j.tail = j.tail[:n]
+	if cap(j.tail) > 1<<20 && n < 64<<10 { // a burst is over
+		j.tail = append(make([]byte, 0, 128<<10), j.tail...)
+	}
+	j.base += int64(length)
+	j.tailBytes.Store(int64(n))
+	j.syncedEnd.Store(&Position{j.segment, j.base, j.writer, end.seq, end.chain})
+	j.staging.Unlock()
+	j.writtenBytes -= length
+	j.synced = end
+	j.syncedSeq.Store(end.seq)
+}
+
+// rewind makes everything since the last good sync count as not written: after a failed sync the kernel may have
+// dropped it. The bytes are still in tail and go to the same place again. The caller holds writing.
+func (j *Journal) rewind(err error) error {
+	j.writtenBytes = 0
+	j.written = j.synced
+	j.writtenSeq.Store(j.synced.seq)
+	return j.fail("sync", err)
+}
+
+// rotate goes on in a new segment and writes there what is staged.
+func (j *Journal) rotate() error {
+	j.syncing.Lock()
+	defer j.syncing.Unlock()
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	err := j.write() // another caller may have rotated meanwhile
+	if errors.Is(err, errFull) {
+		err = j.begin()
+	}
+	return err
+}
+
+// begin seals the current segment, makes the next one and writes there what is staged. A crash in between leaves a
+// sealed segment and perhaps a file without a header, which readers skip. The caller holds syncing and writing.
+func (j *Journal) begin() error {
+	if err := j.seal(); err != nil {
+		return err
+	}
+	number := j.segment + 1
+	f, err := create(j.dir, segmentName(number))
+	if err != nil {
+		return j.fail("make the segment after", err)
+	}
+	h := header{writer: j.writer, first: j.synced.seq + 1, before: j.synced.chain}
+	_, err = f.WriteAt(h.append(nil), 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = j.dir.Sync()
+	}
+	if err != nil {
+		f.Close()
+		return j.fail("begin the segment after", err)
+	}
+	if j.file != nil {
+		j.file.Close() // sealed: nothing is lost with it
+	}
+	j.file, j.segment, j.reserved = f, number, 0
+	j.staging.Lock()
+	j.base = headerBytes
+	j.staging.Unlock()
+	return j.write()
+}
+
+// create makes the named file, or takes the one that an earlier try of this process left: no reader looks at a segment
+// before the first sync of it.
+func create(dir durable.Dir, name string) (durable.File, error) {
+	f, err := dir.Create(name)
+	if errors.Is(err, fs.ErrExist) {
+		return dir.Open(name)
+	}
+	return f, err
+}
+
+// seal forces the current segment and cuts it after its last synced frame, so that what goes to the next segment stands
+// in one of them only.
+func (j *Journal) seal() error {
+	if j.file == nil {
+		return nil
+	}
+	if j.writtenBytes > 0 {
+		if err := j.file.Sync(); err != nil {
+			return j.rewind(err)
+		}
+		j.advance(j.written, j.writtenBytes)
+	}
+	err := j.file.Truncate(j.base)
+	if err == nil {
+		err = j.file.Sync()
+	}
+	if err != nil {
+		return j.fail("seal", err)
+	}
+	j.reserved = j.base
+	return nil
+}

@@ -1,0 +1,230 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Limit is one parsed limit: an amount of a unit in a window. It is what budgets, rates and concurrency have in common.
+//
+//	50 USD / 1M        money in a calendar month
+//	60 requests / 1m   calls in any minute
+//	200k tokens / 1m   tokens in any minute
+//	8 concurrent       calls at the same time
+//	5 USD / 1d hard    the worst case is held instead of the expected cost
+type Limit struct {
+	Text string   // as written
+	On   []string // globs over SERVER/TOOL and PROVIDER/MODEL that it counts; none: all. * crosses /
+
+	Amount int64  // nano-USD, tokens, calls or calls at once
+	Unit   Unit   // empty: not parsed
+	Window Window // zero for concurrent
+	Hard   bool   // holds the worst case
+}
+
+// amountMax keeps sums of amounts far from overflow: ten million dollars.
+const amountMax = 10_000_000 * int64(USD)
+
+// ParseLimit parses "50 USD / 1M", "60 requests / 1m", "8 concurrent", with an optional suffix "hard". The error says
+// what is expected instead.
+func ParseLimit(text string) (Limit, error) {
+	l := Limit{Text: text}
+	bad := func(format string, args ...any) (Limit, error) {
+		return Limit{}, fmt.Errorf("limit %q: %s", text, fmt.Sprintf(format, args...))
+	}
+	what, window, windowed := strings.Cut(text, "/")
+	words := strings.Fields(what)
+	last := &words
+	var after []string
+	if windowed {
+		after = strings.Fields(window)
+		last = &after
+	}
+	if n := len(*last); n > 0 && (*last)[n-1] == "hard" {
+		l.Hard = true
+		*last = (*last)[:n-1]
+	}
+	if len(words) != 2 {
+		return bad("write an amount, a unit and a window: 50 USD / 1M, 60 requests / 1m, 8 concurrent")
+	}
+	var err error
+	if l.Unit, err = parseUnit(words[1]); err != nil {
+		return bad("%v", err)
+	}
+	if l.Amount, err = parseAmount(words[0], l.Unit); err != nil {
+		return bad("%v", err)
+	}
+	switch {
+	case l.Unit == UnitConcurrent && windowed:
+		return bad("concurrent takes no window: write 8 concurrent")
+	case l.Unit != UnitConcurrent && len(after) != 1:
+		return bad("a window is missing: one of %s", windowNames())
+	case l.Hard && l.Unit != UnitUSD && l.Unit != UnitTokens:
+		return bad("hard is for USD and tokens: %s are always counted exactly", l.Unit)
+	}
+	if windowed {
+		if l.Window, err = ParseWindow(after[0]); err != nil {
+			return bad("%v", err)
+		}
+	}
+	return l, nil
+}
+
+func parseUnit(s string) (Unit, error) {
+	switch s {
+	case "USD":
+		return UnitUSD, nil
+	case "tokens", "token":
+		return UnitTokens, nil
+	case "calls", "call", "requests", "request":
+		return UnitCalls, nil
+	case "concurrent":
+		return UnitConcurrent, nil
+	}
+	return "", fmt.Errorf("unknown unit %q: one of USD, tokens, calls, requests, concurrent", s)
+}
+
+// parseAmount reads a decimal number with an optional suffix k or M, exactly.
+func parseAmount(s string, unit Unit) (int64, error) {
+	number, scale := s, 0
+	if digits, ok := strings.CutSuffix(number, "k"); ok {
+		number, scale = digits, 3
+	} else if digits, ok := strings.CutSuffix(number, "M"); ok {
+		number, scale = digits, 6
+	}
+	if unit == UnitUSD {
+		scale += 9
+	}
+	whole, fraction, dotted := strings.Cut(number, ".")
+	if whole == "" || dotted && fraction == "" || !digitsOnly(whole) || !digitsOnly(fraction) {
+		return 0, fmt.Errorf("amount %q is not a number like 50, 0.5 or 200k", s)
+	}
+	if len(fraction) > scale {
+		if strings.TrimRight(fraction[scale:], "0") != "" {
+			return 0, fmt.Errorf("amount %q is finer than can be counted", s)
+		}
+		fraction = fraction[:scale]
+	}
+	n, err := strconv.ParseInt(whole+fraction+strings.Repeat("0", scale-len(fraction)), 10, 64)
+	if errors.Is(err, strconv.ErrRange) || n > amountMax {
+		return 0, fmt.Errorf("amount %q is too large", s)
+	}
+	return n, err
+}
+
+func digitsOnly(s string) bool {
+	return strings.Trim(s, "0123456789") == ""
+}
+
+// Spell says the limit in words, for people who check a config: "at most 60 calls in any minute".
+func (l *Limit) Spell() string {
+	var b strings.Builder
+	b.WriteString("at most ")
+	b.WriteString(spellAmount(l.Amount, l.Unit))
+	if l.Unit == UnitConcurrent {
+		b.WriteString(" at the same time")
+	} else {
+		b.WriteString(" " + l.Window.spell())
+	}
+	if l.Hard {
+		b.WriteString(", holding the worst case of each call")
+	}
+	if len(l.On) > 0 {
+		b.WriteString(", counting " + strings.Join(l.On, ", "))
+	}
+	return b.String()
+}
+
+// Warnings lists what is allowed but seldom meant.
+func (l *Limit) Warnings() []string {
+	var out []string
+	if l.Unit == UnitUSD && l.Window == minuteWindow {
+		out = append(out, fmt.Sprintf("limit %q is money per minute; a month is written 1M", l.Text))
+	}
+	if l.Amount == 0 {
+		out = append(out, fmt.Sprintf("limit %q refuses every call that would count", l.Text))
+	}
+	return out
+}
+
+// spellAmount writes an amount with its unit: "0.25 USD", "1 call", "8 calls".
+func spellAmount(n int64, unit Unit) string {
+	switch unit {
+	case UnitUSD:
+		return Nano(n).String()
+	case UnitTokens:
+		return plural(n, "token")
+	default:
+		return plural(n, "call")
+	}
+}
+
+func plural(n int64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.FormatInt(n, 10) + " " + noun + "s"
+}
+
+// String writes n in dollars, with as many decimals as it takes but at least two: "0.50 USD", "0.000042 USD".
+func (n Nano) String() string {
+	sign := ""
+	u := uint64(n)
+	if n < 0 {
+		sign, u = "-", -u
+	}
+	fraction := fmt.Sprintf("%09d", u%uint64(USD))
+	fraction = fraction[:2] + strings.TrimRight(fraction[2:], "0")
+	return fmt.Sprintf("%s%d.%s USD", sign, u/uint64(USD), fraction)
+}
+
+// matches reports whether the limit counts calls to path.
+func (l *Limit) matches(path string) bool {
+	if len(l.On) == 0 {
+		return true
+	}
+	for _, glob := range l.On {
+		if globMatch(glob, path) {
+			return true
+		}
+	}
+	return false
+}
+
+// globMatch reports whether path fits glob, in which * stands for any text, / included. It takes time linear in both for
+// each star, whatever they hold.
+func globMatch(glob, path string) bool {
+	star, from := -1, 0 // where the last star was, and where in path what follows it was last tried
+	g, p := 0, 0
+	for p < len(path) {
+		switch {
+		case g < len(glob) && glob[g] == '*':
+			star, from = g, p
+			g++
+		case g < len(glob) && glob[g] == path[p]:
+			g++
+			p++
+		case star >= 0:
+			from++
+			g, p = star+1, from
+		default:
+			return false
+		}
+	}
+	return strings.Trim(glob[g:], "*") == ""
+}
+
+// addSat adds without overflow: amounts from outside may be absurd, sums of them must still only restrict.
+func addSat(a, b int64) int64 {
+	sum := a + b
+	switch {
+	case a > 0 && b > 0 && sum < 0:
+		return math.MaxInt64
+	case a < 0 && b < 0 && sum >= 0:
+		return math.MinInt64
+	}
+	return sum
+}

@@ -1,0 +1,329 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tollgate/tollgate/ledger/journal"
+	"github.com/tollgate/tollgate/policy"
+)
+
+// ErrEnded means the reservation was posted or voided before.
+var ErrEnded = errors.New("ledger: the reservation has ended already")
+
+// Reservation is an open hold. Exactly one of Post and Void ends it; a second end is an error and writes nothing. Its
+// methods are safe for concurrent use.
+type Reservation struct {
+	ledger *Ledger
+	ticket journal.Ticket
+	id     string
+
+	who      *policy.Principal
+	parent   ID
+	trace    TraceID
+	onBehalf string
+
+	hold  hold // guarded by ledger.mu
+	ended bool // guarded by ledger.mu
+}
+
+// Reserve checks every limit on the call's path and appends a reserved entry in one step. It returns a *LimitError, or
+// an error wrapping ErrUnwritable; then the call must not be made. With Strict it returns once the entry is on disk.
+// A refusal by a limit is itself appended as a denied entry.
+//
+// A call of a counted action counts as one call. A retry (Attempt above 1) does not, if the call it names as Parent
+// counted; so when the first attempt was refused or never left, the first that does leave counts.
+func (l *Ledger) Reserve(ctx context.Context, c *policy.Call, d *policy.Decision, h Hold) (*Reservation, error) {
+	r := &Reservation{ledger: l, who: c.Principal, onBehalf: c.OnBehalf, id: c.ID}
+	e, err := l.begin(c, d, Reserved)
+	if err != nil {
+		return nil, err
+	}
+	if h.Cost < 0 || h.Tokens < 0 || int64(h.Cost) > amountMax || h.Tokens > amountMax {
+		return nil, fmt.Errorf("ledger: a hold of %s and %d tokens cannot be", h.Cost, h.Tokens)
+	}
+	if err := l.journal.Ready(); err != nil {
+		return nil, unwritable(err)
+	}
+	if r.id == "" {
+		r.id = e.ID.String()
+	}
+	e.Hold, e.HoldTokens, e.PriceList, e.Prices = h.Cost, h.Tokens, h.PriceList, h.Prices
+	e.Digest = l.Digest(c.Args)
+	r.parent, r.trace = e.Parent, e.Trace
+	r.hold.id = e.ID
+	r.hold.slot = c.Action.Counted()
+	r.hold.expected = amounts{nano: int64(h.Cost), tokens: h.Tokens}
+	r.hold.worst = amounts{nano: max(worst(int64(h.Worst)), int64(h.Cost)), tokens: max(worst(h.WorstTokens), h.Tokens)}
+
+	var laid []policy.RuleLimit
+	if d != nil {
+		laid = d.Limits
+	}
+	if err := r.take(e, laid); err != nil {
+		if over, ok := errors.AsType[*LimitError](err); ok {
+			e.Kind, e.Counted, e.Detail = Denied, false, over.Error()
+			e.Worst, e.WorstTokens = 0, 0
+			if failed := l.append(e); failed != nil {
+				return nil, errors.Join(err, failed)
+			}
+		}
+		return nil, err
+	}
+	return r, r.written(ctx)
+}
+
+// worst is a worst case as limits take it.
+func worst(n int64) int64 {
+	if n < 0 || n > amountMax { // Unbounded, or as good as
+		return unbounded
+	}
+	return n
+}
+
+// unbounded never fits a limit, and stays so when something is added to it.
+const unbounded = 2 * amountMax
+
+// begin makes the entry of a call.
+func (l *Ledger) begin(c *policy.Call, d *policy.Decision, kind Kind) (*Entry, error) {
+	e := &Entry{
+		Kind: kind, Time: c.Now, Who: whoOf(c.Principal), OnBehalf: c.OnBehalf, Source: c.Source,
+		Action: c.Action, Upstream: c.Upstream, Target: c.Target, Attempt: c.Attempt, Trace: parseTrace(c.TraceID),
+	}
+	if e.Time.IsZero() {
+		e.Time = l.cfg.Now()
+	}
+	if d != nil {
+		e.Rules, e.Revision = d.Rules, d.Revision
+	}
+	var err error
+	if c.ID == "" {
+		e.ID = NewID(e.Time)
+	} else if e.ID, err = ParseID(c.ID); err != nil || e.ID.IsZero() {
+		return nil, fmt.Errorf("ledger: call id %q is not a UUID", c.ID)
+	}
+	if c.Parent != "" {
+		if e.Parent, err = ParseID(c.Parent); err != nil {
+			return nil, fmt.Errorf("ledger: parent id %q is not a UUID", c.Parent)
+		}
+	}
+	return e, nil
+}
+
+// take checks the limits, takes from them and stages e, in one step.
+func (r *Reservation) take(e *Entry, laid []policy.RuleLimit) error {
+	l, h := r.ledger, &r.hold
+	who := principalKey(&e.Who)
+	buf := l.buffers.Get().(*[]byte)
+	defer l.buffers.Put(buf)
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.book.open[h.id] != nil {
+		return fmt.Errorf("ledger: call %s is reserved already", h.id)
+	}
+	h.at = max(e.Time.UnixNano(), l.book.last)
+	h.lane = l.lane(who, laneKey{e.Action, e.Upstream, e.Target})
+	if e.Action.Counted() && (e.Attempt <= 1 || !l.book.wasCounted(e.Parent)) {
+		e.Counted = true
+		h.expected.calls, h.worst.calls = 1, 1
+	}
+	if err := r.lay(e, laid, who); err != nil {
+		return err
+	}
+	if err := l.fit(h); err != nil {
+		return err
+	}
+	if h.hard {
+		e.Worst, e.WorstTokens = Nano(h.worst.nano), h.worst.tokens
+	}
+	*buf = e.appendTo((*buf)[:0])
+	t, err := l.journal.Stage(*buf)
+	if err != nil {
+		return unwritable(err)
+	}
+	r.ticket = t
+	l.book.reserve(h)
+	for c := range h.counters() {
+		c.add(h.at, h.taken(&c.limit))
+	}
+	return nil
+}
+
+// lay finds the counters of the limits that rules lay on the call.
+func (r *Reservation) lay(e *Entry, laid []policy.RuleLimit, who accountKey) error {
+	if e.Action.Own() {
+		return nil
+	}
+	for _, rl := range laid {
+		limit := r.ledger.ruleLimit(rl)
+		if limit.err != nil {
+			return limit.err
+		}
+		ln, _, err := r.ledger.ruleLane(limit, who, r.hold.at)
+		if err != nil {
+			return err
+		}
+		r.hold.rules = append(r.hold.rules, ln)
+		e.Limits = append(e.Limits, limit.name)
+	}
+	return nil
+}
+
+// written sees the reserved entry to the kernel, and with Strict to the disk. When that fails the call must not be made:
+// the reservation is taken back by a voided entry, which the journal writes after it when it can write again.
+func (r *Reservation) written(ctx context.Context) error {
+	j := r.ledger.journal
+	err := j.Flush(r.ticket)
+	if err == nil {
+		switch r.ledger.cfg.Durability {
+		case Strict:
+			err = j.Synced(ctx, r.ticket)
+		case Overlap:
+			j.SyncSoon()
+		case Relaxed:
+			j.SyncLazily()
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	void := r.Void(Outcome{Status: Unsent, Detail: "the reservation could not be written"})
+	if void != nil && !errors.Is(void, ErrUnwritable) {
+		err = errors.Join(err, void)
+	}
+	return unwritable(err)
+}
+
+// ID is the reserved entry's id, which is the call's.
+func (r *Reservation) ID() string { return r.id }
+
+// Synced returns when the reserved entry is on disk (at once with Strict and Relaxed).
+func (r *Reservation) Synced(ctx context.Context) error {
+	if r.ledger.cfg.Durability == Relaxed {
+		return nil
+	}
+	return unwritable(r.ledger.journal.Synced(ctx, r.ticket))
+}
+
+// Held is the usage to post when the call was sent and nothing better is known: the hold, or the worst case where a hard
+// limit held that. It is marked estimated; of the tokens' kinds nothing is known, so they stand as output.
+func (r *Reservation) Held() Usage {
+	r.ledger.mu.Lock()
+	defer r.ledger.mu.Unlock()
+	a := r.hold.full()
+	return Usage{Cost: Nano(a.nano), Quantities: heldQuantities(a), Estimated: true}
+}
+
+// Extend reserves more money and tokens for the same call by a further entry; a *LimitError means the call must be cut.
+// What it adds counts in the window the call was reserved in. It writes nothing when the hold covers no more than before.
+func (r *Reservation) Extend(cost Nano, tokens int64) error {
+	if cost < 0 || tokens < 0 || int64(cost) > amountMax || tokens > amountMax {
+		return fmt.Errorf("ledger: a hold of %s and %d tokens cannot be added", cost, tokens)
+	}
+	l, h := r.ledger, &r.hold
+	if err := l.journal.Ready(); err != nil {
+		return unwritable(err)
+	}
+	now := l.cfg.Now()
+	e := r.entry(Reserved, now)
+	e.Hold, e.HoldTokens = cost, tokens
+	t, err := func() (journal.Ticket, error) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if r.ended {
+			return journal.Ticket{}, ErrEnded
+		}
+		more := *h
+		more.extend(&e)
+		if err := l.fitMore(h, &more, now.UnixNano()); err != nil {
+			return journal.Ticket{}, err
+		}
+		t, err := l.journal.Stage(e.appendTo(nil))
+		if err != nil {
+			return t, err
+		}
+		for c := range h.counters() {
+			c.add(h.at, more.taken(&c.limit)-h.taken(&c.limit))
+		}
+		h.expected, h.worst = more.expected, more.worst
+		return t, nil
+	}()
+	if err == nil {
+		err = l.journal.Flush(t)
+		l.journal.SyncLazily()
+	}
+	if _, refused := errors.AsType[*LimitError](err); refused || errors.Is(err, ErrEnded) {
+		return err
+	}
+	return unwritable(err)
+}
+
+// Post ends the reservation with what the call cost, which may be more than was held: the entry tells the truth and the
+// balance then exceeds its limit by the difference. A cost or quantity below zero is taken as zero.
+//
+// After an error that wraps ErrUnwritable the reservation has ended all the same: the entry is written as soon as the
+// journal can, and if the process dies before that the next start posts the hold.
+func (r *Reservation) Post(o Outcome) error { return r.end(Posted, o) }
+
+// Void ends the reservation of a call that never left. It costs nothing and counts nowhere.
+func (r *Reservation) Void(o Outcome) error {
+	o.Usage = Usage{}
+	return r.end(Voided, o)
+}
+
+func (r *Reservation) end(kind Kind, o Outcome) error {
+	l, h := r.ledger, &r.hold
+	now := l.cfg.Now()
+	e := r.entry(kind, now)
+	e.Cost, e.Quantities, e.Estimated = clampNano(o.Usage.Cost), o.Usage.Quantities.clamped(), o.Usage.Estimated
+	e.Status, e.Code, e.Latency, e.Detail = o.Status, o.Code, o.Latency, o.Detail
+	buf := l.buffers.Get().(*[]byte)
+	defer l.buffers.Put(buf)
+	*buf = e.appendTo((*buf)[:0])
+	t, err := func() (journal.Ticket, error) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if r.ended {
+			return journal.Ticket{}, ErrEnded
+		}
+		t, err := l.journal.Stage(*buf)
+		if err != nil {
+			return t, unwritable(err)
+		}
+		r.ended = true
+		a := e.settled(h)
+		for c := range h.counters() {
+			c.add(h.at, used(&a, c.limit.Unit)-h.taken(&c.limit))
+		}
+		l.book.settle(h, a, now.UnixNano())
+		return t, nil
+	}()
+	if err != nil {
+		return err
+	}
+	err = l.journal.Flush(t)
+	l.journal.SyncLazily()
+	return unwritable(err)
+}
+
+// entry makes a further entry about the call.
+func (r *Reservation) entry(kind Kind, now time.Time) Entry {
+	k := &r.hold.lane.key
+	return Entry{
+		ID: NewID(now), Time: now, Kind: kind, Resolves: r.hold.id, Parent: r.parent, Trace: r.trace, Who: whoOf(r.who),
+		OnBehalf: r.onBehalf, Action: k.action, Upstream: k.upstream, Target: k.target,
+	}
+}
+
+func clampNano(n Nano) Nano { return Nano(min(max(int64(n), 0), amountMax)) }
+
+// clamped is q without what cannot be.
+func (q Quantities) clamped() Quantities {
+	for _, v := range q.fields() {
+		*v = min(max(*v, 0), amountMax)
+	}
+	return q
+}
