@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
@@ -145,11 +144,11 @@ func inherit(ctx context.Context, call *policy.Call) error {
 
 // fill sets what the caller left to the gate.
 func (g *Gate) fill(ctx context.Context, call *policy.Call) {
-	if call.ID == "" {
-		call.ID = uuid.Must(uuid.NewV7()).String() // fails only when the kernel has no randomness
-	}
 	if call.Now.IsZero() {
 		call.Now = g.now()
+	}
+	if call.ID == "" {
+		call.ID = ledger.NewID(call.Now).String()
 	}
 	if call.TraceID == "" {
 		if sc := trace.SpanContextFromContext(ctx); sc.HasTraceID() {
