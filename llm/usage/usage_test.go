@@ -136,4 +136,3 @@ func read(d vendor.Dialect, events ...string) Reader {
 	}
 	return r
 }
-
