@@ -1,0 +1,246 @@
+package llm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/tollgate/tollgate/internal/sse"
+	"github.com/tollgate/tollgate/ledger"
+	"github.com/tollgate/tollgate/llm/dialect"
+)
+
+// whole relays an answer that is one JSON body. It is read to its end first, so that another target can be asked when it
+// is none.
+func (x *exchange) whole(ctx context.Context, resp *http.Response, body io.Reader) *failure {
+	text, err := readAll(&source{x: x, body: body, most: x.p.limits.AnswerBytesMax}, resp.ContentLength, x.p.limits.AnswerBytesMax)
+	switch {
+	case errors.Is(err, errEndless):
+		return x.garbage(errEndless.Error())
+	case err != nil:
+		return x.unanswered(ctx, err)
+	case !json.Valid(text):
+		return x.garbage("it is not JSON")
+	}
+	x.reader.Body(text)
+	x.settle(true, ledger.OK, resp.StatusCode, "")
+	x.p.rests.worked(x.t.model)
+	h := x.a.w.Header()
+	returned(h, resp.Header)
+	h["Content-Length"] = []string{strconv.Itoa(len(text))}
+	x.begin(resp.StatusCode)
+	_, _ = x.a.w.Write(text) // whoever asked is gone: nobody is left to tell
+	return nil
+}
+
+// stream relays an answer as it comes. Frames that say nothing yet are held back, so that another target can be asked
+// when the provider then fails.
+func (x *exchange) stream(ctx context.Context, resp *http.Response, body io.Reader) *failure {
+	x.rc = http.NewResponseController(x.a.w)
+	events := sse.NewReader(&source{x: x, body: body, most: x.p.limits.StreamBytesMax, deadline: x.p.now().Add(x.p.limits.StreamTimeout)}, frameBytesMax)
+	said := x.req.format.Stream(x.t.injectsUsage(x.req))
+	var held held
+	for {
+		event, err := events.Next()
+		if len(event.Raw) > 0 {
+			frame := said.Read(event.Name, event.Data)
+			x.reader.Event(event.Data)
+			switch {
+			case !x.begun && frame.Kind == dialect.Failure:
+				return x.failedEarly(frame.Err)
+			case !x.begun && frame.Kind == dialect.Lifecycle && err == nil && held.keep(event.Raw, frame.Hidden, x.p.now()):
+				continue
+			case !x.begun && !(said.Whole() || frame.Kind == dialect.Content || err == nil):
+				// an unfinished frame before any content: as good as nothing
+			default:
+				x.relay(resp, &held, event.Raw, frame.Hidden)
+			}
+			if frame.Kind == dialect.Failure {
+				return x.broke(&said, nil, frame.Err.Message)
+			}
+			if spent := x.charge(); spent != nil {
+				return x.cutSpent(&said, spent)
+			}
+		}
+		if err != nil {
+			return x.ended(ctx, &said, err)
+		}
+	}
+}
+
+// held are the frames of a stream that has said nothing yet.
+type held struct {
+	raw    []byte
+	frames int
+	since  time.Time
+}
+
+// keep holds a frame back, or reports that no more are held.
+func (h *held) keep(raw []byte, hidden bool, now time.Time) bool {
+	if h.since.IsZero() {
+		h.since = now
+	}
+	if h.frames >= heldFramesMax || len(h.raw)+len(raw) > heldBytesMax || now.Sub(h.since) > heldTime {
+		return false
+	}
+	h.frames++
+	if !hidden {
+		h.raw = append(h.raw, raw...)
+	}
+	return true
+}
+
+// relay gives a frame to the client, after the header and the frames held back if it is the first.
+func (x *exchange) relay(resp *http.Response, h *held, raw []byte, hidden bool) {
+	if !x.begun {
+		returned(x.a.w.Header(), resp.Header)
+		x.begin(resp.StatusCode)
+		x.silence.Reset(or(x.t.provider.Idle, idleTimeout))
+		x.write(h.raw)
+		h.raw = nil
+	}
+	if !hidden {
+		x.write(raw)
+	}
+}
+
+func (x *exchange) begin(status int) {
+	x.a.w.Header()["X-Tollgate-Call-Id"] = []string{x.permit.Call().ID}
+	x.a.w.WriteHeader(status)
+	x.begun = true
+}
+
+// write gives b to the client. A client that takes nothing for too long has left.
+func (x *exchange) write(b []byte) {
+	if x.gone || len(b) == 0 {
+		return
+	}
+	if now := time.Now(); now.After(x.until.Add(-x.p.limits.WriteTimeout / 2)) {
+		x.until = now.Add(x.p.limits.WriteTimeout)
+		_ = x.rc.SetWriteDeadline(x.until) // not every writer has one; then the server's own bounds hold
+	}
+	if _, err := x.a.w.Write(b); err != nil {
+		x.gone = true
+		return
+	}
+	x.dirty = true
+}
+
+// flush sends to the client what was written, before we wait for more.
+func (x *exchange) flush() {
+	if !x.dirty {
+		return
+	}
+	x.dirty = false
+	if err := x.rc.Flush(); err != nil {
+		x.gone = true
+	}
+}
+
+// source is a provider's answer: reading from it first sends to the client what there is, so that every frame arrives as
+// soon as it came and not one by one, and bounds size, time and silence.
+type source struct {
+	x        *exchange
+	body     io.Reader
+	most     int64
+	deadline time.Time
+	read     int64
+}
+
+// Read implements io.Reader.
+func (s *source) Read(b []byte) (int, error) {
+	x := s.x
+	x.flush()
+	if x.begun {
+		x.silence.Reset(or(x.t.provider.Idle, idleTimeout))
+	}
+	if x.gone || x.a.client.Err() != nil {
+		x.gone = true
+		if !x.t.provider.Drain || x.left > drainBytesMax {
+			return 0, context.Canceled
+		}
+	}
+	n, err := s.body.Read(b)
+	s.read += int64(n)
+	if x.gone {
+		x.left += int64(n)
+	}
+	if s.read > s.most || !s.deadline.IsZero() && x.p.now().After(s.deadline) {
+		return 0, errEndless
+	}
+	return n, err
+}
+
+// failedEarly is a stream that failed before it said anything: nothing was told to the client, so another may be asked.
+func (x *exchange) failedEarly(e *dialect.Error) *failure {
+	x.permit.Done(ledger.Failed, e.Status, "")
+	if another(e.Status) {
+		x.p.rests.failed(x.t.model, busy(e.Status), 0, x.p.now())
+	}
+	return &failure{err: e, another: another(e.Status), asked: true}
+}
+
+// ended settles a stream that is over, or broken.
+func (x *exchange) ended(ctx context.Context, said *dialect.Stream, err error) *failure {
+	whole := said.Whole() && (errors.Is(err, io.EOF) || x.gone)
+	switch {
+	case whole:
+		x.flush()
+		x.settle(true, ledger.OK, http.StatusOK, "")
+		x.p.rests.worked(x.t.model)
+		return nil
+	case x.gone || x.a.client.Err() != nil:
+		x.settle(false, ledger.Cut, http.StatusOK, "the client left")
+		return nil
+	}
+	why := "it ended in the middle"
+	switch {
+	case errors.Is(err, errEndless):
+		why = errEndless.Error()
+	case errors.Is(err, sse.ErrTooLong):
+		why = "one of its events is too large"
+	case errors.Is(context.Cause(ctx), errSilent):
+		why = errSilent.Error()
+	}
+	if !x.begun {
+		if errors.Is(context.Cause(ctx), errSilent) {
+			return x.fail(http.StatusGatewayTimeout, fmt.Sprintf("provider %s did not answer in time", x.t.provider.Name))
+		}
+		return x.garbage(why)
+	}
+	return x.broke(said, &dialect.Error{Status: http.StatusBadGateway, Code: "upstream_error",
+		Message: fmt.Sprintf("the answer of provider %s broke off: %s", x.t.provider.Name, why)}, why)
+}
+
+// broke ends a stream whose provider failed in the middle. e is told to the client, unless the provider said it already.
+func (x *exchange) broke(said *dialect.Stream, e *dialect.Error, detail string) *failure {
+	if e != nil {
+		x.write(said.AppendError(nil, e))
+	}
+	x.flush()
+	x.settle(false, ledger.Cut, http.StatusOK, detail[:min(len(detail), reasonBytesMax)])
+	x.p.rests.failed(x.t.model, false, 0, x.p.now())
+	return nil
+}
+
+// cutSpent ends a stream whose limits are used up.
+func (x *exchange) cutSpent(said *dialect.Stream, err error) *failure {
+	e := &dialect.Error{Status: http.StatusPaymentRequired, Code: "insufficient_quota", Message: "the answer was cut: the limits of this key are used up"}
+	var limit *ledger.LimitError
+	if errors.As(err, &limit) {
+		e = limited(limit)
+		e.Message = "the answer was cut: " + e.Message
+	}
+	x.permit.Done(ledger.Cut, http.StatusOK, "limits used up")
+	if !x.begun {
+		return &failure{err: e, asked: true}
+	}
+	x.write(said.AppendError(nil, e))
+	x.flush()
+	return nil
+}
