@@ -42,6 +42,12 @@ func (d *discovered) names() []string {
 	return d.models
 }
 
+func (d *discovered) failure() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.failed
+}
+
 func (d *discovered) due(now time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

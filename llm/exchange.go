@@ -137,10 +137,8 @@ func (p *Proxy) credit(permit *gate.Permit, to *provider, d vendor.Dialect, h ht
 	}
 	e, _ := to.Endpoint(d)
 	keepOne(h, e.Auth)
-	if d == vendor.Messages || d == vendor.CountTokens || e.Auth == vendor.XAPIKey {
-		if h["Anthropic-Version"] == nil {
-			h["Anthropic-Version"] = []string{vendor.AnthropicVersion}
-		}
+	if anthropic := d == vendor.Messages || d == vendor.CountTokens || e.Auth == vendor.XAPIKey; anthropic && h["Anthropic-Version"] == nil {
+		h["Anthropic-Version"] = []string{vendor.AnthropicVersion}
 	}
 	h["Accept-Encoding"] = []string{"identity"}
 	if h["User-Agent"] == nil {

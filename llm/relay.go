@@ -61,7 +61,7 @@ func (x *exchange) stream(ctx context.Context, resp *http.Response, body io.Read
 				x.relay(resp, &held, event.Raw, frame.Hidden)
 			}
 			if frame.Kind == dialect.Failure {
-				return x.broke(&said, nil, frame.Err.Message)
+				return x.broke(&said, nil, "reported by the provider")
 			}
 			if spent := x.charge(); spent != nil {
 				return x.cutSpent(&said, spent)
@@ -223,7 +223,7 @@ func (x *exchange) broke(said *dialect.Stream, e *dialect.Error, detail string) 
 		x.write(said.AppendError(nil, e))
 	}
 	x.flush()
-	x.settle(false, ledger.Cut, http.StatusOK, detail[:min(len(detail), reasonBytesMax)])
+	x.settle(false, ledger.Cut, http.StatusOK, detail)
 	x.p.rests.failed(x.t.model, false, 0, x.p.now())
 	return nil
 }

@@ -87,6 +87,19 @@ func (r *rests) failed(m policy.Model, busy bool, after time.Duration, now time.
 	r.count.Store(int64(len(r.of)))
 }
 
+// all lists the targets that are resting.
+func (r *rests) all(now time.Time) []policy.Model {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []policy.Model
+	for m, s := range r.of {
+		if now.Before(s.until) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
 // forget drops the targets whose rest is over. The caller holds mu.
 func (r *rests) forget(now time.Time) {
 	for m, s := range r.of {

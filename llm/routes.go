@@ -25,8 +25,9 @@ type target struct {
 // provider is a Provider made ready.
 type provider struct {
 	Provider
-	urls   map[vendor.Dialect]*url.URL
-	listed discovered // what it says it has
+	urls    map[vendor.Dialect]*url.URL
+	catalog []string   // the models that the price catalog lists for its vendor
+	listed  discovered // what it says it has
 }
 
 // table is the compiled Routes. Immutable but for what providers say of themselves.
@@ -62,6 +63,9 @@ func (t *table) addProvider(p Provider, before *table) error {
 		return fmt.Errorf("provider %s is declared twice", p.Name)
 	}
 	ready := &provider{Provider: p, urls: map[vendor.Dialect]*url.URL{}}
+	if t.prices != nil {
+		ready.catalog = t.prices.Models(p.Vendor.Kind)
+	}
 	for _, d := range vendor.Dialects() {
 		e, ok := p.Endpoint(d)
 		if !ok {
@@ -137,7 +141,7 @@ func (t *table) modelsOf(p *provider) []string {
 	if names := p.listed.names(); len(names) > 0 {
 		return names
 	}
-	return t.prices.Models(p.Vendor.Kind)
+	return p.catalog
 }
 
 // speaks are the dialects of targets, sorted, for a caller who asked in another one.
