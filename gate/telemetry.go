@@ -47,6 +47,9 @@ func operation(a policy.Action) string {
 	return string(a)
 }
 
+// spanOptions are those of every call's span.
+var spanOptions = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindClient)}
+
 // start fills the call and begins its span.
 func (g *Gate) start(ctx context.Context, call *policy.Call) (context.Context, trace.Span) {
 	if g.tracer == nil {
@@ -61,7 +64,7 @@ func (g *Gate) start(ctx context.Context, call *policy.Call) (context.Context, t
 	if call.Target != "" && call.Action != policy.ResourceRead {
 		name += " " + call.Target
 	}
-	ctx, span := g.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindClient))
+	ctx, span := g.tracer.Start(ctx, name, spanOptions...)
 	g.fill(ctx, call)
 	if !span.IsRecording() {
 		return ctx, span
@@ -117,9 +120,11 @@ type labels struct {
 	status           ledger.Status
 }
 
-// labelSet is labels in the forms the instruments want, made once.
+// labelSet is labels in the forms the instruments want, made once: a list of options per call would be an allocation
+// per call.
 type labelSet struct {
-	call, in, out metric.MeasurementOption
+	add             []metric.AddOption
+	record, in, out []metric.RecordOption
 }
 
 func newMeters(m metric.Meter) (*meters, error) {
@@ -165,7 +170,11 @@ func (ms *meters) set(l labels) *labelSet {
 	of := func(more ...attribute.KeyValue) metric.MeasurementOption {
 		return metric.WithAttributeSet(attribute.NewSet(append(attrs[:len(attrs):len(attrs)], more...)...))
 	}
-	s = &labelSet{call: of(), in: of(attribute.String("gen_ai.token.type", "input")), out: of(attribute.String("gen_ai.token.type", "output"))}
+	s = &labelSet{
+		add: []metric.AddOption{of()}, record: []metric.RecordOption{of()},
+		in:  []metric.RecordOption{of(attribute.String("gen_ai.token.type", "input"))},
+		out: []metric.RecordOption{of(attribute.String("gen_ai.token.type", "output"))},
+	}
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	if before := ms.sets[l]; before != nil {
@@ -184,7 +193,7 @@ func labelsOf(c *policy.Call, status ledger.Status) labels {
 }
 
 func (ms *meters) began(ctx context.Context, c *policy.Call) {
-	ms.active.Add(ctx, 1, ms.set(labels{action: c.Action, upstream: c.Upstream}).call)
+	ms.active.Add(ctx, 1, ms.set(labels{action: c.Action, upstream: c.Upstream}).add...)
 }
 
 func (ms *meters) refused(ctx context.Context, c *policy.Call, reason string) {
@@ -194,17 +203,17 @@ func (ms *meters) refused(ctx context.Context, c *policy.Call, reason string) {
 // settled counts a call that has ended and closes its span.
 func (g *Gate) settled(p *Permit, o *ledger.Outcome) {
 	ctx, ms, q := &p.ctx, g.meters, &o.Usage.Quantities
-	ms.active.Add(ctx, -1, ms.set(labels{action: p.call.Action, upstream: p.call.Upstream}).call)
+	ms.active.Add(ctx, -1, ms.set(labels{action: p.call.Action, upstream: p.call.Upstream}).add...)
 	set := ms.set(labelsOf(&p.call, o.Status))
-	ms.duration.Record(ctx, o.Latency.Seconds(), set.call)
+	ms.duration.Record(ctx, o.Latency.Seconds(), set.record...)
 	out := q.OutputTokens + q.ReasoningTokens + q.AudioOutputTokens
 	in := q.Tokens() - out
 	if p.call.Action.Side() == policy.Models && in+out > 0 {
-		ms.tokens.Record(ctx, in, set.in)
-		ms.tokens.Record(ctx, out, set.out)
+		ms.tokens.Record(ctx, in, set.in...)
+		ms.tokens.Record(ctx, out, set.out...)
 	}
 	if o.Usage.Cost > 0 {
-		ms.cost.Add(ctx, float64(o.Usage.Cost)/float64(ledger.USD), set.call)
+		ms.cost.Add(ctx, float64(o.Usage.Cost)/float64(ledger.USD), set.add...)
 	}
 	if !p.span.IsRecording() {
 		return
