@@ -51,7 +51,7 @@ var vendors = [...]Vendor{
 	{
 		Kind: "mistral", Root: "https://api.mistral.ai", Prefix: "/v1", Auth: Bearer, Dialects: chatEmbed,
 		KeyEnv: []string{"MISTRAL_API_KEY"}, Quirks: Quirks{NoStreamOptions: true, UsageUnasked: true},
-		Source: "vendor docs; that stream_options is of no use rests on its API reference, which does not name it",
+		Source: "vendor docs; it answers stream_options with 422, as its users report",
 	},
 	{
 		Kind: "cohere", Root: "https://api.cohere.ai", Prefix: "/compatibility/v1", Auth: Bearer, Dialects: []Dialect{Chat, Embeddings},
@@ -59,7 +59,7 @@ var vendors = [...]Vendor{
 	},
 	{
 		Kind: "cerebras", Root: "https://api.cerebras.ai", Prefix: "/v1", Auth: Bearer, Dialects: chatOnly,
-		KeyEnv: []string{"CEREBRAS_API_KEY"}, Quirks: Quirks{UsageUnasked: true}, Source: docs,
+		KeyEnv: []string{"CEREBRAS_API_KEY"}, Source: docs,
 	},
 	{
 		Kind: "ollama", Root: "http://127.0.0.1:11434", Prefix: "/v1", Anthropic: "/v1", Auth: Bearer, Dialects: localModel,
@@ -74,11 +74,12 @@ var vendors = [...]Vendor{
 	{
 		Kind: "xai", Root: "https://api.x.ai", Prefix: "/v1", Anthropic: "/v1", Auth: Bearer,
 		Dialects: []Dialect{Chat, Responses, Models}, Optional: []Dialect{Messages}, KeyEnv: []string{"XAI_API_KEY"},
-		Quirks: Quirks{UsageUnasked: true}, Source: "vendor docs; messages is deprecated there",
+		Source: "vendor docs; messages is deprecated there",
 	},
 	{
 		Kind: "deepseek", Root: "https://api.deepseek.com", Prefix: "/v1", Anthropic: "/anthropic/v1", Auth: Bearer, AnthropicAuth: XAPIKey,
-		Dialects: []Dialect{Chat, Messages, Models}, KeyEnv: []string{"DEEPSEEK_API_KEY"}, Source: docs,
+		Dialects: []Dialect{Chat, Messages, Models}, Optional: []Dialect{Responses}, KeyEnv: []string{"DEEPSEEK_API_KEY"},
+		Quirks: Quirks{StatelessResponses: true}, Source: docsParts,
 	},
 	{
 		Kind: "together", Root: "https://api.together.xyz", Prefix: "/v1", Auth: Bearer, Dialects: chatEmbed,

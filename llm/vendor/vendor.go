@@ -90,7 +90,7 @@ type Endpoint struct {
 // Prepare sets the headers that the endpoint needs on a request: the key, and anthropic-version where it is missing.
 func (e Endpoint) Prepare(h http.Header, key string) {
 	e.Auth.Apply(h, key)
-	if e.Dialect.anthropic() && h.Get("Anthropic-Version") == "" {
+	if (e.Dialect.anthropic() || e.Auth == XAPIKey) && h.Get("Anthropic-Version") == "" {
 		h.Set("Anthropic-Version", AnthropicVersion)
 	}
 }
