@@ -27,13 +27,16 @@ type verdict struct {
 // Decide answers a call. It does no I/O, reads no clock and never fails. The slices of the answer are shared: callers
 // must not change them.
 //
-// A list of tools, resources, prompts or models is always allowed: what is in it is decided item by item with Visible.
+// A list of tools, resources, prompts or models is allowed by any set that has a rule: what is in it is decided item by item with Visible.
 // A call of the gateway's own is not decided here and denied, as is one that names neither a tool nor a model.
 func (s *Set) Decide(c *Call) Decision {
 	if c == nil || c.Principal == nil {
 		return Decision{Message: "nobody is named whose call this is", Revision: s.revision}
 	}
 	if c.Action.lists() && c.Tool == nil && c.Model == nil {
+		if len(s.rules) == 0 {
+			return Decision{Message: noRules, Revision: s.revision}
+		}
 		return Decision{Effect: Allow, Revision: s.revision}
 	}
 	v := s.verdict(c)

@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -111,6 +113,18 @@ func (f *findings) add(file string, line int, format string, args ...any) {
 	*f = append(*f, &strictyaml.Error{File: file, Line: max(line, 1), Text: fmt.Sprintf(format, args...)})
 }
 
+// err joins all findings in the order of files and lines.
+func (f findings) err() error {
+	slices.SortStableFunc(f, func(a, b error) int {
+		x, y := (*strictyaml.Error)(nil), (*strictyaml.Error)(nil)
+		if !errors.As(a, &x) || !errors.As(b, &y) {
+			return 0
+		}
+		return cmp.Or(cmp.Compare(x.File, y.File), cmp.Compare(x.Line, y.Line))
+	})
+	return errors.Join(f...)
+}
+
 // source is all files together.
 type source struct {
 	sets    map[string]set
@@ -147,7 +161,7 @@ var (
 
 func (src *source) take(name string, f document, found *findings) {
 	if f.Version != 1 {
-		found.add(name, 1, "version: 1 is missing; it says how the file is read")
+		found.add(name, 1, "write version: 1; it says how the file is read")
 	}
 	for _, s := range slices.Sorted(maps.Keys(f.Sets)) {
 		line := f.Sets[s].line

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"cmp"
-	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -60,8 +59,8 @@ func Compile(revision string, files map[string][]byte, o Options) (*Set, error) 
 			found.add(b.file, b.line, "rule %q again: it stands at %s:%d already", b.id, a.file, a.line)
 		}
 	}
-	if len(found) > 0 {
-		return nil, errors.Join(found...)
+	if err := found.err(); err != nil {
+		return nil, err
 	}
 	for i, r := range s.rules {
 		for _, p := range r.tools {

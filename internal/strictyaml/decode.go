@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -117,6 +118,7 @@ func (d *decoder) foreign(line int, err error) {
 var (
 	unmarshaler     = reflect.TypeFor[yaml.Unmarshaler]()
 	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
+	durationType    = reflect.TypeFor[time.Duration]()
 	nodeType        = reflect.TypeFor[yaml.Node]()
 )
 
@@ -149,6 +151,8 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, depth int) {
 		d.dictionary(n, v, depth)
 	case v.Kind() == reflect.Slice:
 		d.list(n, v, depth)
+	case v.Kind() == reflect.Interface && n.Kind != yaml.ScalarNode:
+		d.untyped(n, v, depth)
 	default:
 		d.scalar(n, v)
 	}
@@ -165,21 +169,22 @@ func (d *decoder) text(n *yaml.Node, v reflect.Value) {
 }
 
 func (d *decoder) scalar(n *yaml.Node, v reflect.Value) {
-	if n.Kind != yaml.ScalarNode && v.Kind() != reflect.Interface {
+	if n.Kind != yaml.ScalarNode {
 		d.add(n.Line, "expected %s, found %s", nameOf(v.Type()), kindOf(n))
 		return
 	}
-	if n.Kind != yaml.ScalarNode {
-		d.untyped(n, v)
-		return
+	// The yaml package would cut 1.5 to 1 and take a bare 30 for nanoseconds.
+	cut := v.CanInt() && n.Tag != "!!int" || v.CanUint() && n.Tag != "!!int"
+	if v.Type() == durationType {
+		cut = n.Tag != "!!str"
 	}
-	if err := n.Decode(v.Addr().Interface()); err != nil {
+	if cut || n.Decode(v.Addr().Interface()) != nil {
 		d.add(n.Line, "expected %s, found %q", nameOf(v.Type()), n.Value)
 	}
 }
 
 // untyped reads a mapping or a list into an interface, still refusing repeated keys and aliases.
-func (d *decoder) untyped(n *yaml.Node, v reflect.Value) {
+func (d *decoder) untyped(n *yaml.Node, v reflect.Value, depth int) {
 	var to reflect.Value
 	if n.Kind == yaml.MappingNode {
 		to = reflect.New(reflect.TypeFor[map[string]any]()).Elem()
@@ -190,7 +195,7 @@ func (d *decoder) untyped(n *yaml.Node, v reflect.Value) {
 		d.add(n.Line, "expected %s, found %s", nameOf(v.Type()), kindOf(n))
 		return
 	}
-	d.value(n, to, 1)
+	d.value(n, to, depth)
 	v.Set(to)
 }
 
@@ -305,13 +310,13 @@ func kindOf(n *yaml.Node) string {
 }
 
 func nameOf(t reflect.Type) string {
+	if t == durationType {
+		return "a duration such as 30s or 5m"
+	}
 	switch t.Kind() {
 	case reflect.Bool:
 		return "true or false"
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		if t.PkgPath() == "time" {
-			return "a duration such as 30s or 5m"
-		}
 		return "a whole number"
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		return "a whole number that is not negative"

@@ -261,10 +261,13 @@ var numberByte = [256]bool{
 }
 
 func (r *argReader) word() (any, error) {
-	for text, value := range map[string]any{"true": true, "false": false, "null": nil} {
-		if bytes.HasPrefix(r.doc[r.at:], []byte(text)) {
-			r.at += len(text)
-			return value, nil
+	for _, w := range [...]struct {
+		text  string
+		value any
+	}{{"true", true}, {"false", false}, {"null", nil}} {
+		if bytes.HasPrefix(r.doc[r.at:], []byte(w.text)) {
+			r.at += len(w.text)
+			return w.value, nil
 		}
 	}
 	return nil, errArgsJSON

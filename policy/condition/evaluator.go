@@ -38,6 +38,9 @@ func (e *Evaluator) Holds(x *Expression, members []string) (yes bool, err error)
 			yes, err = false, fmt.Errorf("%v", r)
 		}
 	}()
+	if e.Exhausted() {
+		return false, errSteps
+	}
 	if x.uses.Spend && e.NoSpend {
 		return false, errSpend
 	}

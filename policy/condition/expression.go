@@ -93,7 +93,7 @@ func environment() []expr.Option {
 }
 
 func inspect(sc Scope, sets Sets) *inspector {
-	return &inspector{scope: sc, sets: sets, functions: map[*ast.IdentifierNode]bool{}}
+	return &inspector{scope: sc, sets: sets, pending: map[*ast.IdentifierNode]string{}}
 }
 
 func lineAt(src string, runes int) int {

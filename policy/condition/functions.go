@@ -2,10 +2,12 @@ package condition
 
 import (
 	"errors"
+	"maps"
 	"math"
 	"net/netip"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -28,12 +30,14 @@ func functions() []expr.Option {
 		expr.Function("int", toInt, new(func(any) int)),
 		expr.Function("float", toFloat, new(func(any) float64)),
 		expr.Function("sum", sum),
+		expr.Function("keys", keys, new(func(any) []any)),
+		expr.Function("values", values, new(func(any) []any)),
 		expr.Function("semver", two("semver", semverMatch), new(func(string, string) bool)),
 	}
 }
 
 // functionNames is for messages and for telling a call from a variable.
-var functionNames = [...]string{"has", "glob", "hostOf", "cidrMatch", "pathWithin", "domainIn", "semver", "int", "float", "sum"}
+var functionNames = [...]string{"has", "glob", "hostOf", "cidrMatch", "pathWithin", "domainIn", "semver", "int", "float", "sum", "keys", "values"}
 
 // two adapts a function of two texts.
 func two(name string, f func(a, b string) (any, error)) func(...any) (any, error) {
@@ -226,6 +230,31 @@ func sum(params ...any) (any, error) {
 		return total, nil
 	}
 	return nil, &evalError{"sum takes a list of numbers"}
+}
+
+// keys and values list an object in the order of its names, so that a decision can be repeated.
+func keys(params ...any) (any, error) {
+	object, ok := params[0].(map[string]any)
+	if !ok {
+		return nil, &evalError{"keys takes an object"}
+	}
+	out := make([]any, 0, len(object))
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		out = append(out, name)
+	}
+	return out, nil
+}
+
+func values(params ...any) (any, error) {
+	object, ok := params[0].(map[string]any)
+	if !ok {
+		return nil, &evalError{"values takes an object"}
+	}
+	out := make([]any, 0, len(object))
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		out = append(out, object[name])
+	}
+	return out, nil
 }
 
 func finite(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) }

@@ -9,19 +9,19 @@ import (
 )
 
 // builtinsAllowed are the builtins that expressions may use. What is not here is off: it reads a clock (now), multiplies
-// what the caller sent (repeat, replace, join, concat), costs more than one pass (sort, uniq, groupBy, reduce), or builds
-// what nothing checks (toJSON, fromJSON).
+// what the caller sent (repeat, replace, join, concat), costs more than one pass (sort, uniq, groupBy, reduce), answers
+// nil for what is not there (first, last, find, get), or has no checked form (toJSON, fromJSON).
 var builtinsAllowed = [...]string{
-	"all", "any", "none", "one", "filter", "map", "find", "count",
+	"all", "any", "none", "one", "filter", "map", "count",
 	"len", "type", "lower", "upper", "trim", "trimPrefix", "trimSuffix", "split", "hasPrefix", "hasSuffix", "indexOf",
-	"abs", "ceil", "floor", "round", "keys", "values", "first", "last",
+	"abs", "ceil", "floor", "round",
 }
 
 // bytesPerStep says how much text a step of the meter pays for in a builtin, operator or function; those not listed pay
 // by textBytesPerStep, those with 0 take no time that depends on their argument.
 var bytesPerStep = map[string]int{
-	"len": 0, "type": 0, "abs": 0, "ceil": 0, "floor": 0, "round": 0, "first": 0, "last": 0, "has": 0,
-	"split": 8, "matches": 16, "contains": 1024, "compare": 1024,
+	"type": 0, "abs": 0, "ceil": 0, "floor": 0, "round": 0,
+	"split": 8, "matches": 16, "len": 1024, "contains": 1024, "compare": 1024,
 }
 
 const (
@@ -36,8 +36,8 @@ type inspector struct {
 	found []problem
 	uses  Uses
 
-	functions map[*ast.IdentifierNode]bool // names of functions seen, until their call is seen
-	args      int                          // reads of args, and how many of them name a member
+	pending   map[*ast.IdentifierNode]string // names that mean nothing alone, and what to say if no parent takes them
+	args      int                            // reads of args, and how many of them name a member
 	argsNamed int
 }
 
@@ -89,13 +89,15 @@ func (in *inspector) identifier(n *ast.IdentifierNode) {
 		return
 	}
 	if slices.Contains(functionNames[:], n.Value) {
-		in.functions[n] = true
+		in.pending[n] = n.Value + " is a function: call it"
 		return
 	}
 	if why := in.scope.refuses(n.Value); why != "" {
 		in.fail(n, "%s", why)
 	}
 	switch n.Value {
+	case "sets":
+		in.pending[n] = "a set is read by its name: sets.NAME"
 	case "args":
 		in.uses.Args = true
 		in.args++
@@ -113,9 +115,8 @@ func (in *inspector) member(node *ast.Node, n *ast.MemberNode) {
 	}
 	name, static := n.Property.(*ast.StringNode)
 	switch {
-	case base.Value == "sets" && !static:
-		in.fail(n, "a set is named in the rule itself: sets.NAME")
-	case base.Value == "sets":
+	case base.Value == "sets" && static:
+		delete(in.pending, base)
 		s, known := in.sets[name.Value]
 		if !known {
 			in.fail(n, "unknown set %q%s", name.Value, didYouMean(name.Value, in.sets))
@@ -137,8 +138,8 @@ func (in *inspector) call(n *ast.CallNode) {
 		in.fail(n, "only functions can be called: %v", functionNames)
 		return
 	}
-	delete(in.functions, callee)
-	if callee.Value == "has" && len(n.Arguments) == 1 && !isPath(n.Arguments[0]) {
+	delete(in.pending, callee)
+	if callee.Value == "has" && len(n.Arguments) == 1 && !mayMiss(n.Arguments[0]) {
 		in.fail(n, "has takes the path of an argument, such as has(args.repo)")
 	}
 }
@@ -148,6 +149,10 @@ func (in *inspector) binary(n *ast.BinaryNode) {
 	case "matches":
 		if _, ok := n.Right.(*ast.StringNode); !ok {
 			in.fail(n, "the pattern of matches is written in the rule itself")
+		}
+	case "in":
+		if isStruct(n.Right) {
+			in.fail(n, "in looks into lists, sets and objects")
 		}
 	case "..":
 		from, okFrom := n.Left.(*ast.IntegerNode)
@@ -162,8 +167,8 @@ func (in *inspector) binary(n *ast.BinaryNode) {
 
 // finish draws the conclusions that need the whole expression.
 func (in *inspector) finish() {
-	for n := range in.functions {
-		in.fail(n, "%s is a function: call it", n.Value)
+	for n, text := range in.pending {
+		in.fail(n, "%s", text)
 	}
 	if in.args > in.argsNamed {
 		in.uses.Members = nil
@@ -171,13 +176,13 @@ func (in *inspector) finish() {
 	slices.SortFunc(in.found, func(a, b problem) int { return a.at - b.at })
 }
 
-// isPath reports whether n is a member, or a chain of them with optional steps.
-func isPath(n ast.Node) bool {
+// mayMiss reports whether n is the path of a member that need not be there.
+func mayMiss(n ast.Node) bool {
 	switch n := n.(type) {
 	case *ast.ChainNode:
-		return isPath(n.Node)
+		return mayMiss(n.Node)
 	case *ast.MemberNode:
-		return true
+		return !isStruct(n.Node)
 	}
 	return false
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/vm/runtime"
@@ -73,20 +74,11 @@ func get(from, name any, path string, optional bool) (any, error) {
 		}
 		value = from[key]
 	case []any:
-		i, ok := name.(int)
-		if !ok {
-			return nil, &evalError{path + " needs a whole number to choose the item"}
-		}
-		if i < 0 {
-			i += len(from)
-		}
-		if i >= 0 && i < len(from) {
-			value = from[i]
-		}
+		value = item(from, name)
 	case []string:
-		if i, ok := name.(int); ok && i >= 0 && i < len(from) {
-			value = from[i]
-		}
+		value = item(from, name)
+	case []int:
+		value = item(from, name)
 	case nil:
 	default:
 		return nil, &evalError{path + " is read from something that has no members"}
@@ -95,6 +87,18 @@ func get(from, name any, path string, optional bool) (any, error) {
 		return nil, &evalError{path + " is missing"}
 	}
 	return value, nil
+}
+
+// item returns list[index], counted from the end when negative, or nil.
+func item[T any](list []T, index any) any {
+	i, ok := index.(int)
+	if i < 0 {
+		i += len(list)
+	}
+	if !ok || i < 0 || i >= len(list) {
+		return nil
+	}
+	return list[i]
 }
 
 func scalar(v any) bool {
@@ -128,7 +132,7 @@ func in(item, list any, m *meter) (any, error) {
 		return false, nil
 	case []string:
 		s, ok := item.(string)
-		return ok && contains(list, s), nil
+		return ok && slices.Contains(list, s), nil
 	case []int:
 		for _, x := range list {
 			if scalar(item) && runtime.Equal(item, x) {
@@ -152,15 +156,6 @@ func in(item, list any, m *meter) (any, error) {
 		return ok, nil
 	}
 	return nil, &evalError{"in looks into lists and objects"}
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }
 
 var errRange = &evalError{"a number is out of range"}

@@ -26,10 +26,10 @@ func Check(p, side string) error {
 		return fmt.Errorf("a pattern of %s: has at most %d bytes", side, PatternBytesMax)
 	case slash && (before == "" || after == ""):
 		return fmt.Errorf("%q matches nothing: names have the shape %s", p, shape)
+	case two && side == "tools" && !strings.ContainsAny(server, "/*"):
+		return fmt.Errorf("%q matches nothing: in policies the name is written %q", p, server+"/"+tool)
 	case slash || strings.Contains(p, "*"):
 		return nil
-	case two && side == "tools":
-		return fmt.Errorf("%q matches nothing: in policies the name is written %q", p, server+"/"+tool)
 	}
 	return fmt.Errorf("%q matches nothing: names have the shape %s; write %q or %q", p, shape, p+"/*", "*/"+p)
 }
