@@ -22,6 +22,7 @@ type verdict struct {
 	allowIf, denyIf, approveIf, limitIf []*rule
 
 	members []string // of args that these rules read; nil: any
+	now     bool     // one of them reads now
 }
 
 // Decide answers a call. It does no I/O, reads no clock and never fails. The slices of the answer are shared: callers
@@ -47,7 +48,10 @@ func (s *Set) Decide(c *Call) Decision {
 	defer s.release(e)
 	setPrincipal(&e.Vars, c.Principal)
 	setTarget(&e.Vars, c.Tool, c.Model)
-	setCall(&e.Vars, c, s.zone)
+	setCall(&e.Vars, c)
+	if v.now {
+		setNow(&e.Vars, c.Now, s.zone)
+	}
 	e.Args, e.NoSpend = c.Args, c.Spend == nil
 	d := v.decide(e)
 	if e.Exhausted() {

@@ -34,13 +34,17 @@ func setTarget(v *condition.Vars, t *Tool, m *Model) {
 	}
 }
 
-// setCall fills what is known once the call is made, but for its arguments.
-func setCall(v *condition.Vars, c *Call, zone *time.Location) {
-	now := c.Now.In(zone)
+// setNow fills the time of the call in zone.
+func setNow(v *condition.Vars, at time.Time, zone *time.Location) {
+	now := at.In(zone)
 	v.Now = condition.Now{
 		Hour: now.Hour(), Minute: now.Minute(), Weekday: strings.ToLower(now.Weekday().String()[:3]),
 		Day: now.Day(), Month: int(now.Month()), Date: now.Format(time.DateOnly), Unix: int(now.Unix()), TZ: zone.String(),
 	}
+}
+
+// setCall fills what else is known once the call is made, but for its arguments.
+func setCall(v *condition.Vars, c *Call) {
 	v.Call = condition.Call{Action: string(c.Action), EstCost: float64(c.EstCost) / nanoPerUSD, Stream: c.Stream, Attempt: max(c.Attempt, 1)}
 	if s := c.Spend; s != nil {
 		v.Spend = condition.Spend{

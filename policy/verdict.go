@@ -107,7 +107,9 @@ func (v *verdict) close(revision string) {
 	v.members = []string{}
 	for _, open := range [...][]*rule{v.allowIf, v.denyIf, v.approveIf, v.limitIf} {
 		for _, r := range open {
-			switch u := r.cond.Uses(); {
+			u := r.cond.Uses()
+			v.now = v.now || u.Now
+			switch {
 			case !u.Args || v.members == nil:
 			case u.Members == nil:
 				v.members = nil

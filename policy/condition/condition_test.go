@@ -262,7 +262,7 @@ func TestUses(t *testing.T) {
 		`args.a == 1 && args?.b == 2 && args.a.c`:  {Args: true, Members: []string{"a", "b"}},
 		`args["a"] == 1 && "b" in args`:            {Args: true},
 		`args[key.team] == 1`:                      {Args: true},
-		`spend.key_today > 1.0`:                    {Spend: true},
+		`spend.key_today > 1.0 && now.hour < 8`:    {Spend: true, Now: true},
 		`args?.a != 1 && args.b in sets.repos`:     {Args: true, Members: []string{"a", "b"}, Sets: []string{"repos"}, Optional: true},
 		`client.name == "x" || has(args.deep.er)`:  {Client: true, Args: true, Members: []string{"deep"}},
 		`any(args.list, {.x == 1 && args.y == #})`: {Args: true, Members: []string{"list", "y"}},

@@ -51,6 +51,7 @@ type problem struct {
 type Uses struct {
 	Args     bool
 	Members  []string // the members of args that are read; nil with Args set: any
+	Now      bool
 	Spend    bool
 	Client   bool
 	Sets     []string
@@ -101,6 +102,8 @@ func (in *inspector) identifier(n *ast.IdentifierNode) {
 	case "args":
 		in.uses.Args = true
 		in.args++
+	case "now":
+		in.uses.Now = true
 	case "spend":
 		in.uses.Spend = true
 	case "client":
