@@ -85,7 +85,7 @@ func Start(ctx context.Context, spec Spec) (*Process, error) {
 		_ = os.RemoveAll(home)
 		return nil, fmt.Errorf("start %s: %w", spec.Argv[0], err)
 	}
-	stop := context.AfterFunc(ctx, p.kill)
+	stop := context.AfterFunc(ctx, p.Kill)
 	go func() {
 		<-p.done
 		stop()
@@ -189,7 +189,7 @@ func (p *Process) Stop(ctx context.Context) {
 			return
 		}
 	}
-	p.kill()
+	p.Kill()
 	<-p.done
 }
 
@@ -205,7 +205,8 @@ func (p *Process) wait(ctx context.Context, grace time.Duration) bool {
 	return false
 }
 
-func (p *Process) kill() { p.signal(killGroup) }
+// Kill kills the whole group at once. It does not wait.
+func (p *Process) Kill() { p.signal(killGroup) }
 
 // signal calls send unless the child is reaped and its number may be another's.
 func (p *Process) signal(send func(pid int)) {

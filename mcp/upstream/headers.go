@@ -1,0 +1,58 @@
+package upstream
+
+import (
+	"bytes"
+	"net/http"
+
+	sdk "github.com/mark3labs/mcp-go/mcp"
+
+	"github.com/tollgate/tollgate/internal/strictjson"
+)
+
+// paramHeaders knows which tools of a modern server want arguments mirrored in Mcp-Param headers, by tool name.
+type paramHeaders map[string]*sdk.Tool
+
+// sortTools splits the tools of a modern server's list into those that may be called and the names of those whose
+// x-mcp-header annotations are invalid, which a client must drop.
+func sortTools(tools [][]byte) (kept [][]byte, headers paramHeaders, dropped []string) {
+	headers = paramHeaders{}
+	for _, raw := range tools {
+		if !bytes.Contains(raw, []byte("x-mcp-header")) {
+			kept = append(kept, raw)
+			continue
+		}
+		whole := strictjson.Whole(raw)
+		schema := strictjson.Lookup(raw, whole, "inputSchema")
+		name, err := text(strictjson.Lookup(raw, whole, "name"), raw)
+		if err != nil || schema.Kind != '{' {
+			kept = append(kept, raw) // not this function's fault to find
+			continue
+		}
+		tool := &sdk.Tool{Name: name, RawInputSchema: schema.In(raw)}
+		if err := sdk.ValidateParamHeaderAnnotations(tool); err != nil {
+			dropped = append(dropped, name)
+			continue
+		}
+		kept = append(kept, raw)
+		if len(sdk.ExtractParamHeaderBindings(tool)) > 0 {
+			headers[name] = tool
+		}
+	}
+	return kept, headers, dropped
+}
+
+// modern sets the headers that mirror the request o.
+func (p paramHeaders) modern(h http.Header, o *outgoing) {
+	h.Set(sdk.HeaderMethod, o.method)
+	if o.name == "" {
+		return
+	}
+	if v, ok := sdk.EncodeHeaderValue(o.name); ok {
+		h.Set(sdk.HeaderName, v)
+	}
+	if tool := p[o.name]; tool != nil && o.method == "tools/call" {
+		for name, v := range sdk.GenerateParamHeaders(tool, o.params) {
+			h.Set(name, v)
+		}
+	}
+}

@@ -1,0 +1,264 @@
+package upstream
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/tollgate/tollgate/gate"
+	"github.com/tollgate/tollgate/sandbox"
+)
+
+const (
+	// lineBytesMax bounds one line of a child: the bound of one answer.
+	lineBytesMax = bodyBytesMax
+	// junkMax is how many lines that are no messages a child may print in its life: a banner and some forgotten prints,
+	// not a program that prints instead of answering.
+	junkMax = 1000
+	// queueBytesMax and queueMax bound the notifications that wait for a slow caller; more are dropped.
+	queueBytesMax = 8 << 20
+	queueMax      = 1000
+	// writeTimeout is how long a child may leave its input unread.
+	writeTimeout = 10 * time.Second
+	// refusalsMax bounds the child's own requests whose refusal is not written yet; more are left unanswered.
+	refusalsMax = 16
+)
+
+// pipe is one running child and the requests that wait for it. Several callers share it.
+type pipe struct {
+	cfg     *Config
+	process *sandbox.Process
+	conn    *gate.Conn
+	permit  *gate.Permit // of the session.open that the pipe lives under
+	peer    *peer        // set before the pipe is shared
+
+	refusals chan *message
+	dead     chan struct{} // closed when nothing more will be read
+	fault    error         // why; set before dead is closed
+
+	mu      sync.Mutex // guards waiting, and the queue of each
+	waiting map[int64]*waiter
+}
+
+// waiter is one request that waits.
+type waiter struct {
+	queue   []*message // notifications of its own, then the answer
+	bytes   int
+	dropped int
+	signal  chan struct{} // holds one token when queue is not empty
+}
+
+func newPipe(c *Config, process *sandbox.Process, permit *gate.Permit) *pipe {
+	p := &pipe{
+		cfg: c, process: process, permit: permit, refusals: make(chan *message, refusalsMax),
+		dead: make(chan struct{}), waiting: map[int64]*waiter{},
+	}
+	p.conn = c.Gate.Conn(permit, p.write)
+	return p
+}
+
+// write writes one message and its line end. A child that does not read is given up.
+func (p *pipe) write(msg []byte) error {
+	_ = p.process.Stdin.SetWriteDeadline(time.Now().Add(writeTimeout))
+	line := append(msg[:len(msg):len(msg)], '\n')
+	n, err := p.process.Stdin.Write(line)
+	if err != nil && n > 0 {
+		p.process.Kill() // half a line has gone in: nothing sensible can follow
+	}
+	return err
+}
+
+// send sends o under permit and waits for the answer, handing x its notifications meanwhile.
+func (p *pipe) send(ctx context.Context, x *Exchange, o *outgoing) (*Answer, error) {
+	w := p.register(o.id)
+	defer p.forget(o.id)
+	if err := p.conn.Send(x.Permit, o.body()); err != nil {
+		select {
+		case <-p.dead:
+			return nil, p.fault
+		default:
+		}
+		return nil, p.cfg.broken(ctx, err)
+	}
+	synced := false
+	for {
+		gone := false
+		select {
+		case <-w.signal:
+		case <-p.dead:
+			gone = true // what was read before is still handed out
+		case <-ctx.Done():
+			if x.Method != "initialize" {
+				_ = p.conn.Send(x.Permit, cancelled(o.id))
+			}
+			return nil, ctx.Err()
+		}
+		for _, m := range p.collect(w) {
+			if !synced {
+				if err := x.Permit.Synced(ctx); err != nil {
+					return nil, p.cfg.broken(ctx, err)
+				}
+				synced = true
+			}
+			if m.method == "" {
+				return m.answer(0), nil
+			}
+			x.deliver(m, o.id)
+		}
+		if gone {
+			return nil, p.fault
+		}
+	}
+}
+
+func (p *pipe) register(id int64) *waiter {
+	w := &waiter{signal: make(chan struct{}, 1)}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting[id] = w
+	return w
+}
+
+func (p *pipe) forget(id int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.waiting, id)
+}
+
+// collect takes what waits in w.
+func (p *pipe) collect(w *waiter) []*message {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	queue := w.queue
+	w.queue, w.bytes = nil, 0
+	return queue
+}
+
+// put adds m to the queue of the request id. Notifications beyond the bounds are dropped, never the answer.
+func (p *pipe) put(id int64, m *message) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w := p.waiting[id]
+	if w == nil {
+		return // given up by its caller
+	}
+	if m.method != "" && (len(w.queue) >= queueMax || w.bytes+len(m.raw) > queueBytesMax) {
+		w.dropped++
+		return
+	}
+	w.queue = append(w.queue, m)
+	w.bytes += len(m.raw)
+	select {
+	case w.signal <- struct{}{}:
+	default:
+	}
+}
+
+// read takes the child's lines until their end, which it explains.
+func (p *pipe) read() error {
+	in := bufio.NewReaderSize(p.process.Stdout, 64<<10)
+	for junk := 0; ; {
+		line, err := readLine(in, lineBytesMax)
+		if len(line) > 0 {
+			m, bad := parseMessage(line)
+			if bad == nil {
+				p.route(m)
+			} else if junk++; junk == 1 {
+				p.cfg.Log.Warn("the server prints something that is no MCP message", "server", p.cfg.Name, "err", bad)
+			} else if junk > junkMax {
+				return p.cfg.fault(Garbage, bad, "prints text where MCP messages belong")
+			}
+		}
+		switch {
+		case errors.Is(err, errTooLarge):
+			return p.cfg.fault(TooLarge, err, "sent a line of more than %d MiB", lineBytesMax>>20)
+		case err != nil:
+			return p.cfg.fault(Gone, err, "exited before it answered; the next call starts it again")
+		}
+	}
+}
+
+// readLine returns the next line without its end, in memory of its own. The last line may lack an end.
+func readLine(in *bufio.Reader, max int) ([]byte, error) {
+	var line []byte
+	for {
+		part, err := in.ReadSlice('\n')
+		if len(line)+len(part) > max {
+			return nil, errTooLarge
+		}
+		line = append(line, part...)
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
+		}
+		if err == nil {
+			line = line[:len(line)-1]
+		}
+		if n := len(line); n > 0 && line[n-1] == '\r' {
+			line = line[:n-1]
+		}
+		return line, err
+	}
+}
+
+// route hands m to whoever waits for it. What belongs to no request in flight is dropped: a log line of one caller's
+// call must not reach another's.
+func (p *pipe) route(m *message) {
+	switch {
+	case m.request():
+		select {
+		case p.refusals <- m:
+		default:
+		}
+	case m.method == "":
+		if id, ok := integer(m.get(atID)); ok {
+			p.put(id, m)
+		}
+	case m.method == "notifications/progress":
+		if id, ok := integer(m.get(atToken)); ok {
+			p.put(id, m)
+		}
+	default:
+		if change, ok := changeOf(m.method); ok {
+			p.cfg.changed(change)
+		}
+	}
+}
+
+// refuse writes the answers to the child's own requests. It is not the reader that does, because a child that waits for
+// its output to be read may not read.
+func (p *pipe) refuse() {
+	for {
+		select {
+		case m := <-p.refusals:
+			if err := p.conn.Send(p.permit, refusal(m)); err != nil {
+				return
+			}
+		case <-p.dead:
+			return
+		}
+	}
+}
+
+// run reads until the child's end, then fails what still waits.
+func (p *pipe) run() {
+	var wg sync.WaitGroup
+	wg.Go(p.refuse)
+	err := p.read()
+	p.fault = err
+	close(p.dead)
+	p.process.Kill()
+	wg.Wait()
+	_ = p.process.Stdout.Close()
+}
+
+// alive reports whether the pipe can still carry a request.
+func (p *pipe) alive() bool {
+	select {
+	case <-p.dead:
+		return false
+	default:
+		return true
+	}
+}
