@@ -26,6 +26,9 @@ const (
 	refusalsMax = 16
 )
 
+// errUnsent means that a child got nothing it could act on.
+var errUnsent = errors.New("the request was not written")
+
 // pipe is one running child and the requests that wait for it. Several callers share it.
 type pipe struct {
 	cfg     *Config
@@ -63,9 +66,9 @@ func newPipe(c *Config, process *sandbox.Process, permit *gate.Permit) *pipe {
 func (p *pipe) write(msg []byte) error {
 	_ = p.process.Stdin.SetWriteDeadline(time.Now().Add(writeTimeout))
 	line := append(msg[:len(msg):len(msg)], '\n')
-	n, err := p.process.Stdin.Write(line)
-	if err != nil && n > 0 {
-		p.process.Kill() // half a line has gone in: nothing sensible can follow
+	_, err := p.process.Stdin.Write(line)
+	if err != nil {
+		p.process.Kill() // it is deaf or dying, and perhaps half a line has gone in: nothing sensible can follow
 	}
 	return err
 }
@@ -75,12 +78,12 @@ func (p *pipe) send(ctx context.Context, x *Exchange, o *outgoing) (*Answer, err
 	w := p.register(o.id)
 	defer p.forget(o.id)
 	if err := p.conn.Send(x.Permit, o.body()); err != nil {
-		select {
-		case <-p.dead:
-			return nil, p.fault
-		default:
+		err = p.cfg.broken(ctx, err)
+		var f *Fault
+		if errors.As(err, &f) {
+			f.Err = errors.Join(errUnsent, f.Err)
 		}
-		return nil, p.cfg.broken(ctx, err)
+		return nil, err
 	}
 	synced := false
 	for {

@@ -138,7 +138,7 @@ func (in *session) open() bool {
 func (ss *sessions) take(ctx context.Context, key, behalf string) (*session, error) {
 	ss.mu.Lock()
 	in := ss.all[key]
-	if in == nil {
+	if in == nil || ss.closed {
 		if err := ss.room(); err != nil {
 			ss.mu.Unlock()
 			return nil, err

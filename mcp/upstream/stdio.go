@@ -71,11 +71,21 @@ func (s *stdioServer) Call(ctx context.Context, x *Exchange) (*Answer, error) {
 		ctx, cancel = context.WithTimeout(ctx, callTimeout)
 		defer cancel()
 	}
-	p, err := s.connect(ctx)
-	if err != nil {
-		return nil, err
+	for again := false; ; again = true {
+		p, err := s.connect(ctx)
+		if err != nil {
+			return nil, err
+		}
+		a, err := s.exchange(ctx, x, p)
+		if again || !errors.Is(err, errUnsent) {
+			return a, err
+		}
+		select { // the child died before the request was in its pipe: the next one gets it
+		case <-p.dead:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
-	return s.exchange(ctx, x, p)
 }
 
 func (s *stdioServer) exchange(ctx context.Context, x *Exchange, p *pipe) (*Answer, error) {
@@ -143,7 +153,11 @@ func (s *stdioServer) live(leaving context.Context, l *launch) {
 	began := time.Now()
 	served := false
 	err := s.cfg.Gate.Do(s.base, s.cfg.own(policy.SessionOpen), ledger.Hold{}, func(ctx context.Context, permit *gate.Permit) error {
-		p, err := s.start(ctx, permit)
+		starting, cancel := context.WithTimeout(ctx, startTimeout)
+		stop := context.AfterFunc(leaving, cancel)
+		p, err := s.start(ctx, starting, permit)
+		stop()
+		cancel()
 		if err != nil {
 			return err
 		}
@@ -180,8 +194,8 @@ func (s *stdioServer) live(leaving context.Context, l *launch) {
 	}
 }
 
-// start starts the child and shakes hands with it.
-func (s *stdioServer) start(ctx context.Context, permit *gate.Permit) (*pipe, error) {
+// start starts the child, which lives as long as ctx, and shakes hands with it while starting lasts.
+func (s *stdioServer) start(ctx, starting context.Context, permit *gate.Permit) (*pipe, error) {
 	spec, err := s.spec(permit)
 	if err != nil {
 		return nil, err
@@ -193,9 +207,7 @@ func (s *stdioServer) start(ctx context.Context, permit *gate.Permit) (*pipe, er
 	permit.Sent()
 	p := newPipe(&s.cfg, process, permit)
 	go p.run()
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	if err = s.handshake(ctx, p); err == nil {
+	if err = s.handshake(starting, p); err == nil {
 		return p, nil
 	}
 	process.Kill()

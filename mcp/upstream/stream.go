@@ -43,15 +43,12 @@ func (t *turn) stream(ctx context.Context, resp *http.Response) (*Answer, error)
 	in := sse.NewReader(&bounded{resp.Body, bodyBytesMax}, eventBytesMax)
 	for {
 		e, err := in.Next()
-		unfinished := errors.Is(err, io.ErrUnexpectedEOF)
-		if err == nil || unfinished {
-			a, bad := t.event(ctx, &e, unfinished)
-			if a != nil && err == nil {
-				t.tail(resp)
-			}
-			if a != nil || bad != nil {
-				return a, bad
-			}
+		a, bad := t.event(ctx, &e, err != nil)
+		if a != nil && err == nil {
+			t.tail(resp)
+		}
+		if a != nil || bad != nil {
+			return a, bad
 		}
 		if err == nil {
 			continue
