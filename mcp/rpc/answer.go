@@ -1,0 +1,103 @@
+package rpc
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+)
+
+// Codes of JSON-RPC and MCP. Refusals that no code stands for carry their HTTP status as code: codes outside
+// -32768..-32000 are the implementation's own.
+const (
+	CodeParse          = -32700
+	CodeInvalid        = -32600
+	CodeMethod         = -32601
+	CodeParams         = -32602
+	CodeInternal       = -32603
+	CodeHeaderMismatch = -32020
+	CodeCapability     = -32021
+	CodeVersion        = -32022
+	CodeNotFound       = -32002 // resource not found, before 2026-07-28
+	CodeURLElicitation = -32042 // 2025-11-25 only
+)
+
+// Error is an error answer. Its text is made for the caller.
+type Error struct {
+	Code    int
+	Message string
+	Data    []byte // raw JSON; nil: none
+	Raw     []byte // a server's whole error object; when set it is answered as it is
+	HTTP    int    // status to answer with; 0: 200
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Invalid is an invalid request (-32600).
+func Invalid(text string) *Error { return &Error{Code: CodeInvalid, Message: text, HTTP: 400} }
+
+// BadParams is -32602 within a well-formed request.
+func BadParams(text string) *Error { return &Error{Code: CodeParams, Message: text} }
+
+// Refused is an error whose code is its HTTP status.
+func Refused(status int, text string) *Error {
+	return &Error{Code: status, Message: text, HTTP: status}
+}
+
+// AppendResult appends the answer to the request with that id.
+func AppendResult(b, id, result []byte) []byte {
+	b = append(b, `{"jsonrpc":"2.0","id":`...)
+	b = appendID(b, id)
+	b = append(b, `,"result":`...)
+	b = append(b, result...)
+	return append(b, '}')
+}
+
+// AppendError appends the error answer to the request with that id; nil: the id could not be read.
+func AppendError(b, id []byte, e *Error) []byte {
+	b = append(b, `{"jsonrpc":"2.0","id":`...)
+	b = appendID(b, id)
+	b = append(b, `,"error":`...)
+	if e.Raw != nil {
+		b = append(b, e.Raw...)
+		return append(b, '}')
+	}
+	b = append(b, `{"code":`...)
+	b = strconv.AppendInt(b, int64(e.Code), 10)
+	b = append(b, `,"message":`...)
+	b = AppendString(b, e.Message)
+	if e.Data != nil {
+		b = append(b, `,"data":`...)
+		b = append(b, e.Data...)
+	}
+	return append(b, "}}"...)
+}
+
+// AppendNotification appends a notification; params nil: none.
+func AppendNotification(b []byte, method string, params []byte) []byte {
+	b = append(b, `{"jsonrpc":"2.0","method":`...)
+	b = AppendString(b, method)
+	if params != nil {
+		b = append(b, `,"params":`...)
+		b = append(b, params...)
+	}
+	return append(b, '}')
+}
+
+func appendID(b, id []byte) []byte {
+	if id == nil {
+		return append(b, "null"...)
+	}
+	return append(b, id...)
+}
+
+// AppendString appends s as a JSON string.
+func AppendString(b []byte, s string) []byte { return append(b, String(s)...) }
+
+// String returns s as a JSON string.
+func String(s string) []byte {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(s) // a string always encodes
+	return bytes.TrimRight(buf.Bytes(), "\n")
+}
