@@ -1,0 +1,150 @@
+package front
+
+import (
+	"context"
+	"errors"
+
+	"github.com/tollgate/tollgate/mcp/catalog"
+	"github.com/tollgate/tollgate/mcp/era"
+	"github.com/tollgate/tollgate/mcp/rpc"
+	"github.com/tollgate/tollgate/mcp/upstream"
+)
+
+func (x *exchange) callTool(ctx context.Context, m *rpc.Message, c *era.Context) ([]byte, error) {
+	name, ok := m.Text(rpc.Name)
+	if !ok {
+		return nil, rpc.BadParams("name is missing or no string")
+	}
+	args := m.Get(rpc.Arguments)
+	if k := m.Kind(rpc.Arguments); k != 0 && k != '{' {
+		return nil, rpc.BadParams("arguments must be an object")
+	}
+	e := x.space.Tool(name)
+	// A caller that may not know of the tool must not learn of it from its headers either.
+	if e != nil && e.Headers != nil && c.Era == upstream.Modern && x.caller(c.Client).see(&e.Tool) {
+		if err := era.CheckParams(x.r.Header, e.Headers, m); err != nil {
+			return nil, err
+		}
+	}
+	edits := []rpc.Replace{{Field: rpc.Meta}, {Field: rpc.Task}}
+	if e != nil && x.space.Prefixed {
+		edits = append(edits, rpc.Replace{Field: rpc.Name, With: rpc.String(e.Name)})
+	}
+	return x.call(ctx, m, c, target{e: e, asked: name, args: args, edits: edits, unknown: unknown("tool", name)})
+}
+
+func (x *exchange) getPrompt(ctx context.Context, m *rpc.Message, c *era.Context) ([]byte, error) {
+	name, ok := m.Text(rpc.Name)
+	if !ok {
+		return nil, rpc.BadParams("name is missing or no string")
+	}
+	e := x.space.Prompt(name)
+	edits := []rpc.Replace{{Field: rpc.Meta}}
+	if e != nil && x.space.Prefixed {
+		edits = append(edits, rpc.Replace{Field: rpc.Name, With: rpc.String(e.Name)})
+	}
+	return x.call(ctx, m, c, target{e: e, asked: name, args: m.Get(rpc.Arguments), edits: edits, unknown: unknown("prompt", name)})
+}
+
+func (x *exchange) readResource(ctx context.Context, m *rpc.Message, c *era.Context) ([]byte, error) {
+	uri, ok := m.Text(rpc.URI)
+	if !ok {
+		return nil, rpc.BadParams("uri is missing or no string")
+	}
+	e := x.first(c, x.space.Resource(uri))
+	return x.call(ctx, m, c, target{e: e, asked: uri, edits: []rpc.Replace{{Field: rpc.Meta}}, unknown: noResource(c, uri), cacheable: true})
+}
+
+// complete asks the server of a prompt or template to complete an argument.
+func (x *exchange) complete(ctx context.Context, m *rpc.Message, c *era.Context) ([]byte, error) {
+	kind, _ := m.Text(rpc.RefType)
+	t := target{edits: []rpc.Replace{{Field: rpc.Meta}}}
+	switch kind {
+	case "ref/prompt":
+		name, ok := m.Text(rpc.RefName)
+		if !ok {
+			return nil, rpc.BadParams("ref.name is missing or no string")
+		}
+		t.asked, t.e, t.unknown = name, x.space.Prompt(name), unknown("prompt", name)
+		if t.e != nil && x.space.Prefixed {
+			t.edits = append(t.edits, rpc.Replace{Field: rpc.RefName, With: rpc.String(t.e.Name)})
+		}
+	case "ref/resource":
+		uri, ok := m.Text(rpc.RefURI)
+		if !ok {
+			return nil, rpc.BadParams("ref.uri is missing or no string")
+		}
+		known := x.space.Template(uri)
+		if known == nil {
+			known = x.space.Resource(uri)
+		}
+		t.asked, t.e, t.unknown = uri, x.first(c, known), noResource(c, uri)
+	default:
+		return nil, rpc.BadParams("ref.type must be ref/prompt or ref/resource")
+	}
+	return x.call(ctx, m, c, t)
+}
+
+// first chooses the first entry that the caller may see; when it may see none, the first, which the gate then refuses.
+func (x *exchange) first(c *era.Context, entries []*catalog.Entry) *catalog.Entry {
+	see := x.caller(c.Client).see
+	for _, e := range entries {
+		if see(&e.Tool) {
+			return e
+		}
+	}
+	if len(entries) > 0 {
+		return entries[0]
+	}
+	return nil
+}
+
+// unknown is the answer for a name that does not exist. What is hidden from the caller gets the very same.
+func unknown(noun, name string) *rpc.Error {
+	return rpc.BadParams("unknown " + noun + ": " + name)
+}
+
+func noResource(c *era.Context, uri string) *rpc.Error {
+	e := &rpc.Error{Code: rpc.CodeParams, Message: "resource not found"}
+	if c.Era == upstream.Legacy {
+		e.Code = rpc.CodeNotFound
+	}
+	e.Data = append(rpc.AppendString([]byte(`{"uri":`), uri), '}')
+	return e
+}
+
+// target is what a call is for.
+type target struct {
+	e         *catalog.Entry // nil: there is none of that name
+	asked     string         // the name the caller used
+	args      []byte
+	edits     []rpc.Replace
+	unknown   *rpc.Error
+	cacheable bool // the modern revision wants cache hints on the result
+}
+
+// call carries a request to its server and adapts the answer to the caller's era.
+func (x *exchange) call(ctx context.Context, m *rpc.Message, c *era.Context, t target) ([]byte, error) {
+	p := x.caller(c.Client).principal
+	if t.e == nil {
+		x.record(p, m.Method, t.asked, "unknown name")
+		return nil, t.unknown
+	}
+	call := &Call{
+		Principal: p, Action: x.methods[m.Method].action, Entry: t.e, Method: m.Method,
+		Params: m.ParamsWith(t.edits...), Args: t.args, Context: c,
+	}
+	if x.out.accepts {
+		call.Notify = x.out.notify
+	}
+	result, err := x.cfg.Backend.Call(ctx, call)
+	switch {
+	case errors.Is(err, ErrHidden):
+		return nil, t.unknown
+	case err != nil:
+		return nil, err
+	case result.Type == era.Complete, result.Type == era.InputRequired && c.Era == upstream.Modern:
+		return result.For(c, x.self, t.cacheable), nil
+	}
+	return nil, &rpc.Error{Code: rpc.CodeInternal, Message: "the server asks for something that this protocol version cannot carry"}
+}

@@ -1,0 +1,13 @@
+// Package front is the HTTP side of MCP to agents: streamable HTTP of both eras on one path.
+//
+// A request passes the edge checks and the authenticator, is read whole and parsed once. Its era decides the rest. Legacy
+// requests belong to a session: a random id bound to the principal that opened it and to the path, worth nothing to
+// anybody else. Modern requests stand alone; what they say of themselves in params._meta and in headers is validated.
+// The method table says which methods exist in which era and what each asks of policy; all others do not exist.
+//
+// Lists, initialize, ping and the like are answered here, from the catalog and the caller's view of it. What goes to a
+// server becomes a [Call] for the [Backend]. Notifications of a call are written to the call's own response, which turns
+// into an event stream with the first of them; a call without any is answered with plain JSON.
+//
+// Refusals that JSON-RPC and MCP have no code for carry their HTTP status as code.
+package front

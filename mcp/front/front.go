@@ -1,0 +1,290 @@
+package front
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/tollgate/tollgate/internal/edge"
+	"github.com/tollgate/tollgate/mcp/catalog"
+	"github.com/tollgate/tollgate/mcp/era"
+	"github.com/tollgate/tollgate/mcp/rpc"
+	"github.com/tollgate/tollgate/mcp/upstream"
+	"github.com/tollgate/tollgate/oauth"
+	"github.com/tollgate/tollgate/policy"
+)
+
+// Backend is what the front stands on. Safe for concurrent use.
+type Backend interface {
+	// Catalog is what the servers offer now.
+	Catalog() *catalog.Catalog
+	// Changed returns a channel that is closed when the catalog changes next.
+	Changed() <-chan struct{}
+	// Settle waits until each of the servers has been heard of or its first chance to be has passed.
+	Settle(ctx context.Context, servers []string)
+	// Visible returns what p may see.
+	Visible(p *policy.Principal) catalog.Visible
+	// Revision names the policy that Visible goes by.
+	Revision() string
+	// Degraded returns for each server a word on why it is not whole, a raw JSON object; nil: it is.
+	Degraded(servers []string) [][]byte
+	// Call makes a call. The error is ErrHidden or an *rpc.Error.
+	Call(ctx context.Context, c *Call) (*era.Result, error)
+	// Refuse records a request that did not become a call.
+	Refuse(ctx context.Context, c policy.Call, reason string)
+}
+
+// ErrHidden means that the caller may not know of what it asked for.
+var ErrHidden = errors.New("front: hidden")
+
+// Call is one call on its way to a server.
+type Call struct {
+	Principal *policy.Principal
+	Action    policy.Action
+	Entry     *catalog.Entry
+	Method    string
+	Params    []byte // without _meta; names in it are the server's
+	Args      []byte // raw arguments; nil: none
+	Context   *era.Context
+	Notify    func(method string, params []byte) // nil: nobody listens
+}
+
+// Authenticator says who a request is from. Its error is an *oauth.Refusal.
+type Authenticator interface {
+	Authenticate(r *http.Request) (*policy.Principal, error)
+}
+
+// Config makes a Front. Auth and Backend are required.
+type Config struct {
+	Auth    Authenticator
+	Backend Backend
+	Guard   *edge.Guard // nil: loopback names only
+	Log     *slog.Logger
+	Version string // of this program
+}
+
+// Front serves MCP over HTTP. Safe for concurrent use.
+type Front struct {
+	cfg      Config
+	methods  map[string]method
+	sessions *sessions
+	views    views
+	self     []byte // serverInfo
+	closing  context.Context
+	close    context.CancelFunc
+}
+
+// New makes a front.
+func New(cfg Config) *Front {
+	if cfg.Guard == nil {
+		cfg.Guard = &edge.Guard{}
+	}
+	f := &Front{cfg: cfg, methods: methodTable(), sessions: newSessions()}
+	f.self = append([]byte(`{"name":"tollgate","version":`), rpc.String(cfg.Version)...)
+	f.self = append(f.self, '}')
+	f.closing, f.close = context.WithCancel(context.Background())
+	return f
+}
+
+// Close ends all streams and sessions and cancels what is in flight; new requests are refused.
+func (f *Front) Close() { f.close() }
+
+// exchange is one HTTP request on its way through the front.
+type exchange struct {
+	*Front
+	w       http.ResponseWriter
+	r       *http.Request
+	base    *policy.Principal // as authenticated
+	space   *catalog.Space
+	session *session // nil: modern, or not opened yet
+	out     *reply
+}
+
+// ServeHTTP serves /mcp and /mcp/{name}.
+func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{Front: f, w: w, r: r}
+	if p := f.cfg.Guard.Check(r); p != nil {
+		x.turnAway(nil, rpc.Refused(p.Status, p.Text))
+		return
+	}
+	if f.closing.Err() != nil {
+		x.refuse(nil, rpc.Refused(http.StatusServiceUnavailable, "the gateway is shutting down"))
+		return
+	}
+	base, err := f.cfg.Auth.Authenticate(r)
+	if err != nil {
+		x.unauthorized(err)
+		return
+	}
+	x.base = base
+	name, ok := spaceName(r.URL.Path)
+	if ok {
+		x.space = f.cfg.Backend.Catalog().Space(name)
+	}
+	if x.space == nil || name != "" && !x.knows() {
+		x.turnAway(nil, rpc.Refused(http.StatusNotFound, "there is no MCP endpoint of this name"))
+		return
+	}
+	switch {
+	case r.Method == http.MethodPost:
+		x.post()
+	case r.Method == http.MethodGet && x.inSession():
+		x.get()
+	case r.Method == http.MethodDelete && x.inSession():
+		x.delete()
+	default:
+		w.Header().Set("Allow", http.MethodPost)
+		x.refuse(nil, rpc.Refused(http.StatusMethodNotAllowed, "use POST; GET and DELETE belong to the sessions that initialize opens"))
+	}
+}
+
+// spaceName reads the namespace from the path.
+func spaceName(path string) (name string, ok bool) {
+	rest, ok := strings.CutPrefix(path, "/mcp")
+	if !ok || rest != "" && rest[0] != '/' {
+		return "", false
+	}
+	name = strings.TrimPrefix(rest, "/")
+	return name, !strings.Contains(name, "/")
+}
+
+// knows reports whether the caller may know that the namespace exists: it sees something of one of its servers, or might
+// once the server has been heard of.
+func (x *exchange) knows() bool {
+	view := x.caller("").view(x.space)
+	see := x.cfg.Backend.Visible(x.base)
+	heard := map[string]bool{}
+	for _, shelf := range x.space.Shelves {
+		heard[shelf.Server] = true
+	}
+	for _, s := range x.space.Servers {
+		if view.Sees(s) || !heard[s] && see(unheard(s)) {
+			return true
+		}
+	}
+	return false
+}
+
+// unheard stands for the tools of a server that has not said yet which it has: the most harmless one.
+func unheard(server string) *policy.Tool {
+	return &policy.Tool{Server: server, Name: "*", Kind: "tool", ReadOnly: true, Idempotent: true}
+}
+
+// inSession reports whether the request names a session rather than being modern.
+func (x *exchange) inSession() bool {
+	v := x.r.Header.Get("Mcp-Protocol-Version")
+	return x.r.Header.Get("Mcp-Session-Id") != "" && (v == "" || era.IsLegacy(v))
+}
+
+func (x *exchange) post() {
+	body, problem := edge.Body(x.w, x.r, edge.Limits{})
+	if problem != nil {
+		x.turnAway(nil, rpc.Refused(problem.Status, problem.Text))
+		return
+	}
+	x.out = newReply(x.w, x.r)
+	defer x.out.end()
+	if b := bytes.TrimLeft(body, " \t\r\n"); len(b) > 0 && b[0] == '[' {
+		x.batch(body)
+		return
+	}
+	m, err := rpc.Parse(body)
+	if err != nil {
+		x.turnAway(nil, err)
+		return
+	}
+	if era.Of(x.r.Header, m) == upstream.Modern {
+		x.modern(m)
+	} else {
+		x.legacy(m)
+	}
+}
+
+// modern serves one request of 2026-07-28: it stands alone.
+func (x *exchange) modern(m *rpc.Message) {
+	switch {
+	case m.Response():
+		x.turnAway(m, rpc.Invalid("protocol version "+era.V2026+" has no requests that a client answers"))
+		return
+	case m.Notification():
+		x.w.WriteHeader(http.StatusAccepted)
+		return
+	}
+	c, err := era.Modern(x.r.Header, m)
+	if err != nil {
+		x.turnAway(m, err)
+		return
+	}
+	// The client leaving is its way to cancel.
+	ctx, cancel := context.WithCancel(x.r.Context())
+	defer cancel()
+	defer context.AfterFunc(x.closing, cancel)()
+	x.serve(ctx, m, c)
+}
+
+// unauthorized answers a request without a valid key.
+func (x *exchange) unauthorized(err error) {
+	var refusal *oauth.Refusal
+	if !errors.As(err, &refusal) {
+		if x.cfg.Log != nil {
+			x.cfg.Log.Error("a request could not be authenticated", "err", err)
+		}
+		refusal = &oauth.Refusal{Status: http.StatusInternalServerError, Text: "the request could not be authenticated"}
+	}
+	if refusal.Status == http.StatusUnauthorized {
+		x.w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	x.turnAway(nil, rpc.Refused(refusal.Status, refusal.Text))
+}
+
+// turnAway records that the request did not become a call, and refuses it; m nil: it could not be read.
+func (x *exchange) turnAway(m *rpc.Message, e *rpc.Error) {
+	method, id := "", []byte(nil)
+	if m != nil {
+		method, id = m.Method, m.ID
+	}
+	x.record(x.base, method, "", e.Message)
+	x.refuse(id, e)
+}
+
+// record writes down a refusal.
+func (x *exchange) record(p *policy.Principal, method, target, reason string) {
+	c := policy.Call{Principal: p, Action: x.methods[method].action, Target: target, Source: source(x.r)}
+	if c.Action == "" {
+		c.Action = policy.ToolCall // what could not be read might have been one
+	}
+	x.cfg.Backend.Refuse(x.r.Context(), c, reason)
+}
+
+// refuse answers with an error and nothing else.
+func (x *exchange) refuse(id []byte, e *rpc.Error) {
+	if x.out == nil {
+		x.out = newReply(x.w, x.r)
+		defer x.out.end()
+	}
+	if e.HTTP == http.StatusServiceUnavailable {
+		x.w.Header().Set("Retry-After", "1")
+	}
+	x.out.fail(id, e)
+}
+
+func source(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// The rhythm of streams.
+const (
+	keepAliveEvery = 15 * time.Second       // shorter than the idle timeouts of common proxies (30 to 125 s)
+	recheckEvery   = 5 * time.Second        // a stream of a revoked key or under a new policy ends or changes within it
+	changeWithin   = 100 * time.Millisecond // changes that come together are told once
+	writeWithin    = 30 * time.Second       // a client that takes no bytes for so long is gone
+)

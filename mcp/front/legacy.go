@@ -1,0 +1,156 @@
+package front
+
+import (
+	"context"
+	"net/http"
+	"sync"
+
+	"github.com/tollgate/tollgate/internal/strictjson"
+	"github.com/tollgate/tollgate/mcp/era"
+	"github.com/tollgate/tollgate/mcp/rpc"
+)
+
+// The bounds of a JSON-RPC batch, which only sessions of 2025-03-26 have.
+const (
+	batchMax      = 50
+	batchParallel = 8
+)
+
+// legacy serves one message of a session, or the request that opens one.
+func (x *exchange) legacy(m *rpc.Message) {
+	if m.Method == "initialize" && !m.Notification() {
+		x.initialize(m)
+		return
+	}
+	if !x.resume(m) {
+		return
+	}
+	if m.Response() || m.Notification() {
+		x.hear(m)
+		x.w.WriteHeader(http.StatusAccepted)
+		return
+	}
+	x.request(m)
+}
+
+// hear takes a message that is not answered. Responses answer requests of the gateway, which has sent none.
+func (x *exchange) hear(m *rpc.Message) {
+	if m.Method == "notifications/cancelled" {
+		if id := m.Get(rpc.RequestID); id != nil {
+			x.session.cancel(id)
+		}
+	}
+}
+
+// request serves a request of the session. That the client goes away does not cancel it, as the revisions before
+// 2026-07-28 say; notifications/cancelled, the end of the session and the gateway's do.
+func (x *exchange) request(m *rpc.Message) {
+	c, err := era.Legacy(x.session.version, m)
+	if err != nil {
+		x.turnAway(m, err)
+		return
+	}
+	c.Client, c.LogLevel = x.session.client, x.session.logLevel()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(x.r.Context()))
+	defer cancel()
+	defer context.AfterFunc(x.closing, cancel)()
+	defer context.AfterFunc(x.session.ended, cancel)()
+	if err := x.session.begin(m.ID, cancel); err != nil {
+		x.turnAway(m, err)
+		return
+	}
+	defer x.session.finish(m.ID)
+	x.serve(ctx, m, c)
+}
+
+// initialize opens a session.
+func (x *exchange) initialize(m *rpc.Message) {
+	asked, ok := m.Text(rpc.ProtocolVersion)
+	if !ok {
+		x.turnAway(m, rpc.BadParams("protocolVersion is missing or no string"))
+		return
+	}
+	name, _ := m.Text(rpc.ClientName)
+	version, _ := m.Text(rpc.ClientVersion)
+	s := x.sessions.open(ownerOf(x.base), x.space.Name, era.Negotiate(asked), era.Claim(name, version))
+	if s == nil {
+		x.turnAway(m, rpc.Refused(http.StatusServiceUnavailable, "too many sessions are busy; end one and try again"))
+		return
+	}
+	x.w.Header().Set("Mcp-Session-Id", s.id)
+	view := x.caller(s.client).view(x.space)
+	b := rpc.AppendString([]byte(`{"protocolVersion":`), s.version)
+	b = append(b, `,"capabilities":`...)
+	b = appendCapabilities(b, view)
+	b = append(b, `,"serverInfo":`...)
+	b = append(b, x.self...)
+	b = appendInstructions(b, view)
+	x.out.result(m.ID, append(b, '}'))
+}
+
+// batch serves an array of messages. Its answers come as one array, or one by one on the event stream once there is one.
+func (x *exchange) batch(body []byte) {
+	if err := strictjson.Check(body, strictjson.Limits{}); err != nil {
+		x.turnAway(nil, &rpc.Error{Code: rpc.CodeParse, Message: "the body is refused: " + err.Error(), HTTP: http.StatusBadRequest})
+		return
+	}
+	if !x.inSession() || !x.resume(nil) {
+		if x.session == nil && !x.inSession() {
+			x.turnAway(nil, rpc.Invalid("batches belong to sessions of protocol version "+era.V2025Mar+"; send one message"))
+		}
+		return
+	}
+	if x.session.version != era.V2025Mar {
+		x.turnAway(nil, rpc.Invalid("protocol version "+x.session.version+" has no batches; send one message"))
+		return
+	}
+	var parts [][]byte
+	for v := range rpc.Elements(body) {
+		parts = append(parts, v.In(body))
+	}
+	if len(parts) == 0 || len(parts) > batchMax {
+		x.turnAway(nil, rpc.Invalid("a batch has 1 to 50 messages"))
+		return
+	}
+	answers := x.batchParts(parts)
+	if len(answers) == 0 {
+		x.w.WriteHeader(http.StatusAccepted)
+		return
+	}
+	x.out.all(answers)
+}
+
+// batchParts serves the messages of a batch, a few at a time, and returns the answers in the order of the requests.
+func (x *exchange) batchParts(parts [][]byte) [][]byte {
+	answers := make([][]byte, len(parts))
+	slots := make(chan struct{}, batchParallel)
+	var wg sync.WaitGroup
+	for i, part := range parts {
+		m, err := rpc.Parse(part)
+		switch {
+		case err != nil:
+			x.record(x.base, "", "", err.Message)
+			answers[i] = rpc.AppendError(nil, nil, err)
+			continue
+		case m.Response() || m.Notification():
+			x.hear(m)
+			continue
+		}
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			one := *x
+			one.out = &reply{w: x.w, accepts: x.out.accepts, parent: x.out}
+			one.request(m)
+			answers[i] = one.out.kept
+		})
+	}
+	wg.Wait()
+	out := answers[:0]
+	for _, a := range answers {
+		if a != nil {
+			out = append(out, a)
+		}
+	}
+	return out
+}

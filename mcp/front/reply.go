@@ -1,0 +1,199 @@
+package front
+
+import (
+	"bytes"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tollgate/tollgate/mcp/rpc"
+)
+
+// reply is the response to one POST: plain JSON, or an event stream from the first notification or keep-alive on.
+type reply struct {
+	w       http.ResponseWriter
+	accepts bool // the client takes event streams
+
+	parent *reply // of the batch this is a part of: it carries notifications, the answer is kept for it
+	kept   []byte // the answer, when there is a parent
+
+	mu      sync.Mutex // guards what follows and the order of writes
+	started bool       // the event stream's header is out
+	over    bool       // the last message is out or the client is gone
+	idle    *time.Timer
+}
+
+// newReply begins a reply. The caller must end it before its handler returns.
+func newReply(w http.ResponseWriter, r *http.Request) *reply {
+	out := &reply{w: w, accepts: strings.Contains(r.Header.Get("Accept"), "text/event-stream")}
+	if out.accepts {
+		out.mu.Lock() // the timer must not fire before it is kept
+		out.idle = time.AfterFunc(keepAliveEvery, out.keepAlive)
+		out.mu.Unlock()
+	}
+	return out
+}
+
+// end stops the keep-alive; nothing is written after it.
+func (o *reply) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.over = true
+	if o.idle != nil {
+		o.idle.Stop()
+	}
+}
+
+func (o *reply) keepAlive() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.over {
+		return
+	}
+	o.write([]byte(": keep-alive\n\n"))
+	o.idle.Reset(keepAliveEvery)
+}
+
+// begin turns the reply into an event stream.
+func (o *reply) begin() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.over {
+		o.write(nil)
+	}
+}
+
+// notify writes a notification; a client that takes no event stream does not get it.
+func (o *reply) notify(method string, params []byte) {
+	switch {
+	case !o.accepts:
+		return
+	case o.parent != nil:
+		o = o.parent
+	}
+	o.event(rpc.AppendNotification(nil, method, params))
+}
+
+// event writes a message to the event stream.
+func (o *reply) event(msg []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.over {
+		o.write(appendEvent(make([]byte, 0, len(msg)+32), msg))
+	}
+}
+
+// write puts raw bytes of the event stream out, its header first. Holding mu.
+func (o *reply) write(b []byte) {
+	if !o.started {
+		o.started = true
+		h := o.w.Header()
+		h.Set("Content-Type", "text/event-stream")
+		h.Set("Cache-Control", "no-cache")
+		h.Set("X-Accel-Buffering", "no")
+		o.w.WriteHeader(http.StatusOK)
+	}
+	if deliver(o.w, b) != nil {
+		o.over = true
+	}
+}
+
+// result answers with a result, the last message.
+func (o *reply) result(id, result []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.over:
+		return
+	case o.parent != nil:
+		o.kept = rpc.AppendResult(nil, id, result)
+	case o.started:
+		o.write(appendEvent(nil, rpc.AppendResult(nil, id, result)))
+	default:
+		var head [64]byte
+		b := append(append(head[:0], `{"jsonrpc":"2.0","id":`...), id...)
+		b = append(b, `,"result":`...)
+		writeJSON(o.w, http.StatusOK, b, result, []byte{'}'})
+	}
+	o.over = true
+}
+
+// fail answers with an error, the last message.
+func (o *reply) fail(id []byte, e *rpc.Error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.over:
+		return
+	case o.parent != nil:
+		o.kept = rpc.AppendError(nil, id, e)
+	case o.started:
+		o.write(appendEvent(nil, rpc.AppendError(nil, id, e)))
+	case e.HTTP != 0:
+		writeJSON(o.w, e.HTTP, rpc.AppendError(nil, id, e))
+	default:
+		writeJSON(o.w, http.StatusOK, rpc.AppendError(nil, id, e))
+	}
+	o.over = true
+}
+
+// all answers a batch.
+func (o *reply) all(answers [][]byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.over {
+		return
+	}
+	o.over = true
+	if !o.started {
+		writeJSON(o.w, http.StatusOK, []byte{'['}, bytes.Join(answers, []byte{','}), []byte{']'})
+		return
+	}
+	for _, a := range answers {
+		o.write(appendEvent(nil, a))
+	}
+}
+
+// writeJSON writes a whole JSON body that is made of parts.
+func writeJSON(w http.ResponseWriter, status int, parts ...[]byte) {
+	n := 0
+	for _, p := range parts {
+		n += len(p)
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(n))
+	w.WriteHeader(status)
+	_ = deliver(w, parts...) // the client is gone, and nothing is left to do
+}
+
+// deliver writes parts and flushes them within writeWithin. The deadline is the connection's, so it is taken back for
+// whoever writes on it next.
+func deliver(w http.ResponseWriter, parts ...[]byte) error {
+	ctl := http.NewResponseController(w)
+	if ctl.SetWriteDeadline(time.Now().Add(writeWithin)) == nil { // not every writer has one
+		defer func() { _ = ctl.SetWriteDeadline(time.Time{}) }()
+	}
+	for _, p := range parts {
+		if _, err := w.Write(p); err != nil {
+			return err
+		}
+	}
+	return ctl.Flush()
+}
+
+// appendEvent appends msg as one server-sent event. A line end in msg, which is white space between tokens, begins a
+// further data line; readers join them again.
+func appendEvent(b, msg []byte) []byte {
+	b = append(b, "event: message\n"...)
+	for line := range bytes.FieldsFuncSeq(msg, lineEnd) {
+		b = append(b, "data: "...)
+		b = append(b, line...)
+		b = append(b, '\n')
+	}
+	return append(b, '\n')
+}
+
+func lineEnd(r rune) bool { return r == '\n' || r == '\r' }

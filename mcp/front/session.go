@@ -1,0 +1,228 @@
+package front
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/tollgate/tollgate/mcp/era"
+	"github.com/tollgate/tollgate/mcp/rpc"
+	"github.com/tollgate/tollgate/policy"
+)
+
+// The bounds of legacy sessions. A client that opens sessions and forgets them costs its own oldest ones, never anybody
+// else's before all are full.
+const (
+	sessionsMax      = 20_000
+	sessionsOwnerMax = 500 // of one principal
+	sessionIdle      = time.Hour
+	inFlightMax      = 256 // requests of one session at a time
+	streamsMax       = 4   // GET streams of one session
+)
+
+// owner is whom a session is bound to.
+type owner struct{ keyID, key, user string }
+
+func ownerOf(p *policy.Principal) owner { return owner{p.KeyID, p.Key, p.User} }
+
+// session is the state of one legacy client. What the gateway decides is decided by the principal of each request, never
+// by that of the session.
+type session struct {
+	id      string
+	owner   owner
+	space   string
+	version string
+	client  string
+	ended   context.Context
+	end     context.CancelFunc
+
+	mu       sync.Mutex // guards what follows
+	level    string     // lowest log level wanted
+	inFlight map[string]context.CancelFunc
+	streams  int
+	used     time.Time
+}
+
+// sessions are all sessions of this process. A restart ends them: clients are answered 404 and initialize again.
+type sessions struct {
+	mu     sync.Mutex // guards what follows; taken before a session's
+	byID   map[string]*session
+	counts map[owner]int
+}
+
+func newSessions() *sessions {
+	return &sessions{byID: map[string]*session{}, counts: map[owner]int{}}
+}
+
+// open makes a session; nil: all places are taken by busy ones.
+func (ss *sessions) open(o owner, space, version, client string) *session {
+	var id [24]byte // 192 bits
+	_, _ = rand.Read(id[:])
+	s := &session{
+		id: base64.RawURLEncoding.EncodeToString(id[:]), owner: o, space: space, version: version, client: client,
+		level: "info", inFlight: map[string]context.CancelFunc{}, used: time.Now(),
+	}
+	s.ended, s.end = context.WithCancel(context.Background())
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if ss.counts[o] >= sessionsOwnerMax && !ss.evict(func(s *session) bool { return s.owner == o }) ||
+		len(ss.byID) >= sessionsMax && !ss.evict(func(*session) bool { return true }) {
+		return nil
+	}
+	ss.byID[s.id] = s
+	ss.counts[o]++
+	return s
+}
+
+// evict ends the session idle for longest of those that match, and reports whether there was one. Holding mu.
+func (ss *sessions) evict(match func(*session) bool) bool {
+	var oldest *session
+	var since time.Time
+	for _, s := range ss.byID {
+		if !match(s) {
+			continue
+		}
+		if used, idle := s.idleSince(); idle && (oldest == nil || used.Before(since)) {
+			oldest, since = s, used
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	ss.remove(oldest)
+	return true
+}
+
+// remove ends s. Holding mu.
+func (ss *sessions) remove(s *session) {
+	if ss.byID[s.id] != s {
+		return
+	}
+	delete(ss.byID, s.id)
+	if ss.counts[s.owner]--; ss.counts[s.owner] == 0 {
+		delete(ss.counts, s.owner)
+	}
+	s.end()
+}
+
+// find returns the session of that id if it is o's, at that path, and not idle for too long. Whatever does not fit is
+// answered alike, so that an id cannot be tried out.
+func (ss *sessions) find(id string, o owner, space string) *session {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	s := ss.byID[id]
+	if s == nil || s.owner != o || s.space != space {
+		return nil
+	}
+	if used, idle := s.idleSince(); idle && time.Since(used) > sessionIdle {
+		ss.remove(s)
+		return nil
+	}
+	s.touch()
+	return s
+}
+
+func (ss *sessions) close(s *session) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	ss.remove(s)
+}
+
+func (s *session) idleSince() (used time.Time, idle bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.used, len(s.inFlight) == 0 && s.streams == 0
+}
+
+func (s *session) touch() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used = time.Now()
+}
+
+// begin enters a request, so that the client can cancel it; the error says why it may not run.
+func (s *session) begin(id []byte, cancel context.CancelFunc) *rpc.Error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.inFlight[string(id)] != nil:
+		return rpc.Invalid("a request with this id is still running")
+	case len(s.inFlight) >= inFlightMax:
+		return rpc.Refused(http.StatusTooManyRequests, "too many requests of this session are running; wait for one to end")
+	}
+	s.inFlight[string(id)] = cancel
+	return nil
+}
+
+func (s *session) finish(id []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.inFlight, string(id))
+	s.used = time.Now()
+}
+
+// cancel cancels a running request of the session, if there is one of that id.
+func (s *session) cancel(id []byte) {
+	s.mu.Lock()
+	cancel := s.inFlight[string(id)]
+	s.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+}
+
+func (s *session) setLevel(level string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.level = level
+}
+
+func (s *session) logLevel() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.level
+}
+
+// stream counts a GET stream in; false: there are enough.
+func (s *session) stream() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.streams >= streamsMax {
+		return false
+	}
+	s.streams++
+	return true
+}
+
+func (s *session) streamEnded() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.streams--
+	s.used = time.Now()
+}
+
+// resume finds the session that the request names, or answers why there is none.
+func (x *exchange) resume(m *rpc.Message) bool {
+	ids := x.r.Header.Values("Mcp-Session-Id")
+	if len(ids) != 1 {
+		x.turnAway(m, rpc.Refused(http.StatusBadRequest,
+			"no session: send initialize first and its Mcp-Session-Id with every request, or use protocol version "+era.V2026+", which has none"))
+		return false
+	}
+	x.session = x.sessions.find(ids[0], ownerOf(x.base), x.space.Name)
+	if x.session == nil {
+		x.turnAway(m, rpc.Refused(http.StatusNotFound, "this session has ended; send initialize again"))
+		return false
+	}
+	return true
+}
+
+func (x *exchange) delete() {
+	if x.resume(nil) {
+		x.sessions.close(x.session)
+		x.w.WriteHeader(http.StatusNoContent)
+	}
+}
