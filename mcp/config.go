@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/gate"
+	"github.com/tollgate/tollgate/internal/edge"
 	"github.com/tollgate/tollgate/internal/secret"
 	"github.com/tollgate/tollgate/ledger"
+	"github.com/tollgate/tollgate/mcp/catalog"
 	"github.com/tollgate/tollgate/policy"
 )
 
@@ -25,6 +27,10 @@ type Vault interface {
 	Env(p *gate.Permit) ([]string, error)
 }
 
+// callTimeout is the default bound of one call. Tools that work longer than this without a task to poll are rare, and a
+// caller that waits for nothing holds its place in concurrency limits.
+const callTimeout = 10 * time.Minute
+
 // Config makes a Gateway. Gate and Auth are required.
 type Config struct {
 	Gate     *gate.Gate
@@ -32,6 +38,7 @@ type Config struct {
 	Vault    Vault // nil: no server has credentials
 	Servers  []Server
 	Profiles []Profile
+	Guard    *edge.Guard  // which Host and Origin requests may have; nil: loopback names only
 	Log      *slog.Logger // nil: discarded
 	Version  string       // of this program, told to clients and servers
 
@@ -41,7 +48,7 @@ type Config struct {
 
 // Server is one MCP server behind the gateway. Exactly one of URL and Command is set.
 type Server struct {
-	Name    string   // lower-case letters, digits, - and _; no "__"; the prefix of its names
+	Name    string   // lower-case letters, digits, - and _; no "__", no - or _ at either end; the prefix of its names
 	URL     *url.URL // streamable HTTP endpoint
 	Private bool     // the URL was written by the operator and may have a private address
 	Command []string // argv of a stdio server; no shell is involved
@@ -57,14 +64,8 @@ type Server struct {
 }
 
 // ToolOverride says about one tool, by the server's own name for it, what the server does not say or is not believed to
-// say. Nil fields override nothing.
-type ToolOverride struct {
-	ReadOnly    *bool
-	Destructive *bool
-	Idempotent  *bool
-	OpenWorld   *bool
-	Price       *ledger.Nano // per call; goes before Server.PricePerCall
-}
+// say: ReadOnly, Destructive, Idempotent, OpenWorld and Price per call. Nil fields override nothing.
+type ToolOverride = catalog.Override
 
 // Profile is a named selection of servers, served at /mcp/{name} with prefixed names.
 type Profile struct {

@@ -1,0 +1,327 @@
+package mcp
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/tollgate/tollgate/gate"
+	"github.com/tollgate/tollgate/internal/strictjson"
+	"github.com/tollgate/tollgate/ledger"
+	"github.com/tollgate/tollgate/mcp/catalog"
+	"github.com/tollgate/tollgate/mcp/era"
+	"github.com/tollgate/tollgate/mcp/front"
+	"github.com/tollgate/tollgate/mcp/rpc"
+	"github.com/tollgate/tollgate/mcp/upstream"
+	"github.com/tollgate/tollgate/policy"
+)
+
+// backend is the gateway as the front sees it.
+type backend Gateway
+
+// Catalog implements front.Backend.
+func (b *backend) Catalog() *catalog.Catalog { return b.catalog.Load() }
+
+// Changed implements front.Backend.
+func (b *backend) Changed() <-chan struct{} { return *b.changed.Load() }
+
+// Revision implements front.Backend.
+func (b *backend) Revision() string { return b.cfg.Gate.Policy().Revision() }
+
+// Visible implements front.Backend.
+func (b *backend) Visible(p *policy.Principal) catalog.Visible {
+	return func(t *policy.Tool) bool {
+		return b.cfg.Gate.Visible(&policy.Call{Principal: p, Action: actionOn(t), Upstream: t.Server, Target: t.Name, Tool: t})
+	}
+}
+
+func actionOn(t *policy.Tool) policy.Action {
+	switch t.Kind {
+	case "resource":
+		return policy.ResourceRead
+	case "prompt":
+		return policy.PromptGet
+	}
+	return policy.ToolCall
+}
+
+// Refuse implements front.Backend.
+func (b *backend) Refuse(ctx context.Context, c policy.Call, reason string) {
+	b.cfg.Gate.Refuse(ctx, c, reason)
+}
+
+// Settle implements front.Backend.
+func (b *backend) Settle(ctx context.Context, servers []string) {
+	all := *b.served.Load()
+	for _, name := range servers {
+		if s := all[name]; s != nil {
+			select {
+			case <-s.first:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// Degraded implements front.Backend.
+func (b *backend) Degraded(servers []string) [][]byte {
+	all := *b.served.Load()
+	out := make([][]byte, len(servers))
+	for i, name := range servers {
+		s := all[name]
+		if s == nil {
+			continue
+		}
+		h := s.health()
+		if h.State == Ready && h.Reason == "" {
+			continue
+		}
+		w := rpc.AppendString([]byte(`{"server":`), name)
+		w = rpc.AppendString(append(w, `,"state":`...), string(h.State))
+		if h.Reason != "" {
+			w = rpc.AppendString(append(w, `,"reason":`...), h.Reason)
+		}
+		if h.Stale {
+			w = append(w, `,"stale":true`...)
+		}
+		out[i] = append(w, '}')
+	}
+	return out
+}
+
+// Call implements front.Backend: one gate.Do around one exchange.
+func (b *backend) Call(ctx context.Context, c *front.Call) (*era.Result, error) {
+	g := (*Gateway)(b)
+	if !g.enter() {
+		return nil, rpc.Refused(http.StatusServiceUnavailable, "the gateway is shutting down")
+	}
+	defer g.inFlight.Done()
+	s := (*g.served.Load())[c.Entry.Server]
+	if s == nil || !s.enter() {
+		return nil, &rpc.Error{Code: rpc.CodeInternal, Message: "the server is being removed"}
+	}
+	defer s.calls.Done()
+	within := s.def.Timeout
+	if within == 0 {
+		within = g.cfg.CallTimeout
+	}
+	timed, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	result, err := s.do(timed, c)
+	switch {
+	case err == nil:
+		return result, nil
+	case timed.Err() != nil && ctx.Err() == nil:
+		return nil, &rpc.Error{Code: rpc.CodeInternal, Message: "the server did not answer within " + within.String(), Data: because("late")}
+	}
+	return g.answer(c, err)
+}
+
+// do decides, reserves, carries and settles.
+func (s *served) do(ctx context.Context, c *front.Call) (*era.Result, error) {
+	call := policy.Call{
+		Principal: c.Principal, Action: c.Action, Upstream: c.Entry.Server, Target: c.Entry.Name, Tool: &c.Entry.Tool,
+		Args: c.Args, Stream: c.Notify != nil, EstCost: int64(price(c)),
+	}
+	hold := ledger.Hold{Cost: price(c), Worst: price(c)}
+	if hold.Cost != 0 {
+		hold.PriceList = "config"
+		hold.Prices = map[string]ledger.Nano{"calls": hold.Cost}
+	}
+	var result *era.Result
+	err := s.g.cfg.Gate.Do(ctx, call, hold, func(ctx context.Context, p *gate.Permit) error {
+		answer, err := s.up.Call(ctx, &upstream.Exchange{
+			Permit: p, Method: c.Method, Name: c.Entry.Name, Params: c.Params,
+			Era: c.Context.Era, Version: c.Context.Version, Meta: c.Context.Meta, ProgressToken: c.Context.ProgressToken,
+			LogLevel: c.Context.LogLevel, Capabilities: c.Context.Capabilities, Notify: c.Notify,
+		})
+		if err == nil {
+			result, err = settle(p, c, answer)
+		}
+		if err != nil {
+			s.failed(p, err)
+			return err
+		}
+		s.answered.Store(time.Now().UnixNano())
+		return p.Synced(ctx)
+	})
+	return result, err
+}
+
+// price is what a call costs: tools have one, the rest is free.
+func price(c *front.Call) ledger.Nano {
+	if c.Action != policy.ToolCall {
+		return 0
+	}
+	return c.Entry.Price
+}
+
+// settle tells the permit what a whole answer came to.
+func settle(p *gate.Permit, c *front.Call, a *upstream.Answer) (*era.Result, error) {
+	if a.Error != nil {
+		p.Done(ledger.Failed, a.Error.Code, "")
+		uri := ""
+		if c.Action == policy.ResourceRead {
+			uri = c.Entry.Name
+		}
+		return nil, era.ErrorFor(c.Context, a.Error, uri)
+	}
+	result, err := era.ReadResult(a.Result)
+	if err != nil {
+		return nil, &upstream.Fault{Kind: upstream.Garbage, Text: "the server's result cannot be read", Err: err}
+	}
+	status := ledger.OK
+	if result.IsError && c.Action == policy.ToolCall {
+		status = ledger.ToolError
+	}
+	use := ledger.Usage{Cost: price(c)}
+	if c.Action.Counted() {
+		use.Quantities.Calls = 1
+	}
+	if err := p.Charge(use); err != nil {
+		return nil, err
+	}
+	p.Done(status, 0, "")
+	return result, nil
+}
+
+// failed settles what came to no answer, and has the server looked after.
+func (s *served) failed(p *gate.Permit, err error) {
+	var f *upstream.Fault
+	if !errors.As(err, &f) {
+		return
+	}
+	if f.HTTP >= 400 {
+		p.Done(ledger.Failed, f.HTTP, string(f.Kind))
+	}
+	if f.Kind == upstream.Unreachable || f.Kind == upstream.Gone {
+		s.hear(upstream.Lost)
+	}
+	s.g.cfg.Log.Warn("a call came to no answer", "server", s.def.Name, "kind", string(f.Kind), "err", f.Err)
+}
+
+// answer says to the caller why there is no result: a tool that is visible and may not be called now has a result that
+// says so, which the model behind the client can read; everything else is an error.
+func (g *Gateway) answer(c *front.Call, err error) (*era.Result, error) {
+	var (
+		relayed *rpc.Error
+		denied  *gate.DeniedError
+		limit   *ledger.LimitError
+		fault   *upstream.Fault
+	)
+	switch {
+	case errors.As(err, &relayed):
+		return nil, relayed
+	case errors.As(err, &denied):
+		if denied.Hidden {
+			return nil, front.ErrHidden
+		}
+		return refused(c, deniedCode, denied.Error(), denial(denied))
+	case errors.As(err, &limit):
+		return refused(c, limitCode(limit), limit.Error(), limitation(limit))
+	case errors.As(err, &fault):
+		return nil, &rpc.Error{Code: rpc.CodeInternal, Message: fault.Text, Data: because(string(fault.Kind))}
+	case errors.Is(err, context.Canceled):
+		return nil, &rpc.Error{Code: cancelledCode, Message: "the call was cancelled"}
+	case errors.Is(err, ledger.ErrUnwritable):
+		return nil, &rpc.Error{Code: rpc.CodeInternal, Message: "the call could not be recorded, so it was not made", Data: because("ledger")}
+	}
+	g.cfg.Log.Error("a call failed", "server", c.Entry.Server, "err", err)
+	return nil, &rpc.Error{Code: rpc.CodeInternal, Message: "the call could not be made", Data: because("gateway")}
+}
+
+// because is the data of an error that the gateway explains.
+func because(kind string) []byte {
+	return append(rpc.AppendString([]byte(`{"tollgate":{"kind":`), kind), "}}"...)
+}
+
+// The codes of refusals that are no results: HTTP's, since MCP has none for them.
+const (
+	deniedCode    = http.StatusForbidden
+	cancelledCode = 499 // what proxies call a request whose client has gone
+)
+
+func limitCode(l *ledger.LimitError) int {
+	if l.Unit == ledger.UnitUSD {
+		return http.StatusPaymentRequired
+	}
+	return http.StatusTooManyRequests
+}
+
+// refused is the answer to a visible call that may not be made; word is the object under tollgate that says why.
+func refused(c *front.Call, code int, text string, word []byte) (*era.Result, error) {
+	if c.Action != policy.ToolCall {
+		return nil, &rpc.Error{Code: code, Message: text, Data: append(append([]byte(`{"tollgate":`), word...), '}')}
+	}
+	b := rpc.AppendString([]byte(`{"content":[{"type":"text","text":`), text)
+	b = append(b, `}],"isError":true,"_meta":{"tollgate":`...)
+	b = append(append(b, word...), "}}"...)
+	return era.ReadResult(b)
+}
+
+func denial(d *gate.DeniedError) []byte {
+	b := []byte(`{"rule":[`)
+	for i, r := range d.Rules {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = rpc.AppendString(b, r)
+	}
+	b = append(b, ']')
+	if d.Approve {
+		b = append(b, `,"approve":true`...)
+	}
+	return append(b, '}')
+}
+
+func limitation(l *ledger.LimitError) []byte {
+	b := rpc.AppendString([]byte(`{"limit":`), l.Limit)
+	b = rpc.AppendString(append(b, `,"scope":`...), l.Scope)
+	b = rpc.AppendString(append(b, `,"left":`...), l.Left)
+	switch {
+	case l.Never:
+		b = append(b, `,"never":true`...)
+	case l.RetryAfter > 0:
+		b = append(b, `,"retry_after":`...)
+		b = strconv.AppendInt(b, int64(math.Ceil(l.RetryAfter.Seconds())), 10) // seconds
+	}
+	return append(b, '}')
+}
+
+// CallTool calls a tool by its exposed name (server__tool) with a raw JSON object of arguments, for p, and returns the
+// raw result. It is the function the front itself uses: same decision, hold and entry. A visible tool that may not be
+// called now yields a result with isError and the reason; an unknown or hidden one yields an error.
+func (g *Gateway) CallTool(ctx context.Context, p *policy.Principal, name string, args []byte) ([]byte, error) {
+	b := (*backend)(g)
+	e := b.Catalog().Space("").Tool(name)
+	if e == nil {
+		b.Refuse(ctx, policy.Call{Principal: p, Action: policy.ToolCall, Target: name, Args: args}, "unknown name")
+		return nil, errUnknownTool
+	}
+	if args == nil {
+		args = []byte("{}")
+	}
+	if err := strictjson.Check(args, strictjson.Limits{}); err != nil || args[0] != '{' {
+		return nil, errors.New("arguments must be a JSON object")
+	}
+	params := rpc.AppendString([]byte(`{"name":`), e.Name)
+	params = append(append(append(params, `,"arguments":`...), args...), '}')
+	result, err := b.Call(ctx, &front.Call{
+		Principal: p, Action: policy.ToolCall, Entry: e, Method: "tools/call", Params: params, Args: args,
+		Context: &era.Context{Era: upstream.Modern, Version: era.V2026, Capabilities: []byte("{}")},
+	})
+	switch {
+	case errors.Is(err, front.ErrHidden):
+		return nil, errUnknownTool
+	case err != nil:
+		return nil, err
+	}
+	return result.Raw, nil
+}
+
+// errUnknownTool is one text for what does not exist and what is hidden.
+var errUnknownTool = errors.New("unknown tool")
