@@ -80,10 +80,10 @@ func (b *backend) Degraded(servers []string) [][]byte {
 		if h.State == Ready && h.Reason == "" {
 			continue
 		}
-		w := rpc.AppendString([]byte(`{"server":`), name)
-		w = rpc.AppendString(append(w, `,"state":`...), string(h.State))
+		w := strictjson.Quote([]byte(`{"server":`), name)
+		w = strictjson.Quote(append(w, `,"state":`...), string(h.State))
 		if h.Reason != "" {
-			w = rpc.AppendString(append(w, `,"reason":`...), h.Reason)
+			w = strictjson.Quote(append(w, `,"reason":`...), h.Reason)
 		}
 		if h.Stale {
 			w = append(w, `,"stale":true`...)
@@ -236,7 +236,7 @@ func (g *Gateway) answer(c *front.Call, err error) (*era.Result, error) {
 
 // because is the data of an error that the gateway explains.
 func because(kind string) []byte {
-	return append(rpc.AppendString([]byte(`{"tollgate":{"kind":`), kind), "}}"...)
+	return append(strictjson.Quote([]byte(`{"tollgate":{"kind":`), kind), "}}"...)
 }
 
 // The codes of refusals that are no results: HTTP's, since MCP has none for them.
@@ -257,7 +257,7 @@ func refused(c *front.Call, code int, text string, word []byte) (*era.Result, er
 	if c.Action != policy.ToolCall {
 		return nil, &rpc.Error{Code: code, Message: text, Data: append(append([]byte(`{"tollgate":`), word...), '}')}
 	}
-	b := rpc.AppendString([]byte(`{"content":[{"type":"text","text":`), text)
+	b := strictjson.Quote([]byte(`{"content":[{"type":"text","text":`), text)
 	b = append(b, `}],"isError":true,"_meta":{"tollgate":`...)
 	b = append(append(b, word...), "}}"...)
 	return era.ReadResult(b)
@@ -269,7 +269,7 @@ func denial(d *gate.DeniedError) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = rpc.AppendString(b, r)
+		b = strictjson.Quote(b, r)
 	}
 	b = append(b, ']')
 	if d.Approve {
@@ -279,9 +279,9 @@ func denial(d *gate.DeniedError) []byte {
 }
 
 func limitation(l *ledger.LimitError) []byte {
-	b := rpc.AppendString([]byte(`{"limit":`), l.Limit)
-	b = rpc.AppendString(append(b, `,"scope":`...), l.Scope)
-	b = rpc.AppendString(append(b, `,"left":`...), l.Left)
+	b := strictjson.Quote([]byte(`{"limit":`), l.Limit)
+	b = strictjson.Quote(append(b, `,"scope":`...), l.Scope)
+	b = strictjson.Quote(append(b, `,"left":`...), l.Left)
 	switch {
 	case l.Never:
 		b = append(b, `,"never":true`...)
@@ -308,7 +308,7 @@ func (g *Gateway) CallTool(ctx context.Context, p *policy.Principal, name string
 	if err := strictjson.Check(args, strictjson.Limits{}); err != nil || args[0] != '{' {
 		return nil, errors.New("arguments must be a JSON object")
 	}
-	params := rpc.AppendString([]byte(`{"name":`), e.Name)
+	params := strictjson.Quote([]byte(`{"name":`), e.Name)
 	params = append(append(append(params, `,"arguments":`...), args...), '}')
 	result, err := b.Call(ctx, &front.Call{
 		Principal: p, Action: policy.ToolCall, Entry: e, Method: "tools/call", Params: params, Args: args,

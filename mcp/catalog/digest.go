@@ -234,9 +234,9 @@ func (d *digester) tool(k Kind, raw []byte) (*Entry, error) {
 		e.Price = *o.Price
 	}
 	e.sum = sumOf(raw)
-	e.bare = item{raw, def.legacy(nil)}
-	exposed := rpc.String(e.Exposed(true))
-	e.prefixed = item{def.renamed(exposed), def.legacy(exposed)}
+	e.bare = item{raw, def.legacy(raw)}
+	exposed := def.renamed(rpc.String(e.Exposed(true)))
+	e.prefixed = item{exposed, def.legacy(exposed)}
 	return e, nil
 }
 
@@ -305,24 +305,15 @@ func (d *digester) judged(def *definition, name string) policy.Tool {
 
 // renamed returns the definition under another name, a JSON string.
 func (def *definition) renamed(exposed []byte) []byte {
-	var cuts rpc.Cuts
-	cuts.Set(def.at[defName], exposed)
-	return cuts.Apply(def.raw)
+	return strictjson.Splice(def.raw, strictjson.Replace(def.at[defName], exposed))
 }
 
 // legacy returns the definition as clients before 2026-07-28 can read it: their schemas want an object for output.
-func (def *definition) legacy(exposed []byte) []byte {
-	var cuts rpc.Cuts
-	if exposed != nil {
-		cuts.Set(def.at[defName], exposed)
-	}
+func (def *definition) legacy(raw []byte) []byte {
 	if t, _ := def.text(defOutputType); def.at[defOutput].Present() && t != "object" {
-		cuts.Drop(def.at[defOutput])
+		return rpc.With(raw, strictjson.Change{Name: "outputSchema"})
 	}
-	if cuts.Empty() {
-		return def.raw
-	}
-	return cuts.Apply(def.raw)
+	return raw
 }
 
 func (d *digester) prompt(k Kind, raw []byte) (*Entry, error) {

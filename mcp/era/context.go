@@ -141,30 +141,30 @@ func readMeta(m *rpc.Message) (*meta, *rpc.Error) {
 	if m.Kind(rpc.Meta) != '{' {
 		return nil, malformed("params._meta must be an object")
 	}
-	var cuts rpc.Cuts
+	var known []strictjson.Change // of the protocol: they go no further
 	left := 0
 	for name, v := range rpc.Members(raw) {
-		known, err := x.take(string(name), v, raw)
+		own, err := x.take(string(name), v, raw)
 		if err != nil {
 			return nil, err
 		}
-		if known {
-			cuts.Drop(v)
+		if own {
+			known = append(known, strictjson.Change{Name: string(name)})
 		} else {
 			left++
 		}
 	}
 	if left > 0 {
 		x.Meta = raw
-		if !cuts.Empty() {
-			x.Meta = cuts.Apply(raw)
+		if known != nil {
+			x.Meta = rpc.With(raw, known...)
 		}
 	}
 	return x, nil
 }
 
 // take keeps the value of one member and reports whether the key is the protocol's own, so that it goes no further.
-func (x *meta) take(name string, v strictjson.Value, raw []byte) (known bool, err *rpc.Error) {
+func (x *meta) take(name string, v strictjson.Value, raw []byte) (own bool, err *rpc.Error) {
 	value := v.In(raw)
 	switch name {
 	case keyVersion:

@@ -1,9 +1,9 @@
 package era
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/tollgate/tollgate/internal/strictjson"
 	"github.com/tollgate/tollgate/mcp/rpc"
@@ -67,119 +67,78 @@ func ReadResult(raw []byte) (*Result, error) {
 // the gateway's own serverInfo: which server is behind it is not the client's business. cacheable says that the
 // revision wants ttlMs and cacheScope on it.
 func (r *Result) For(x *Context, self []byte, cacheable bool) []byte {
-	var cuts rpc.Cuts
-	var add []byte
+	var changes []strictjson.Change
 	if x.Era == upstream.Modern {
-		add = r.modern(&cuts, self, cacheable)
+		changes = r.modern(self, cacheable)
 	} else {
-		r.legacy(&cuts, x.Version)
+		changes = r.legacy(x.Version)
 	}
-	out := r.Raw
-	if !cuts.Empty() {
-		out = cuts.Apply(out)
+	if len(changes) == 0 {
+		return r.Raw
 	}
-	if add != nil {
-		out = extend(out, add)
-	}
-	return out
+	return rpc.With(r.Raw, changes...)
 }
 
-func (r *Result) modern(cuts *rpc.Cuts, self []byte, cacheable bool) (add []byte) {
+func (r *Result) modern(self []byte, cacheable bool) []strictjson.Change {
+	changes := make([]strictjson.Change, 0, 4)
 	if !r.at[resultType].Present() {
-		add = append(add, `"resultType":"complete",`...)
+		changes = append(changes, strictjson.Change{Name: "resultType", Value: []byte(`"complete"`)})
 	}
 	if cacheable && r.Type == Complete {
 		if !r.at[ttl].Present() {
-			add = append(add, `"ttlMs":0,`...)
+			changes = append(changes, strictjson.Change{Name: "ttlMs", Value: []byte("0")})
 		}
-		// A shared cache between two callers would skip the decision of the second.
-		if v := r.at[scope]; v.Present() {
-			cuts.Set(v, []byte(`"private"`))
-		} else {
-			add = append(add, `"cacheScope":"private",`...)
-		}
+		// A cache shared by two callers would skip the decision of the second.
+		changes = append(changes, strictjson.Change{Name: "cacheScope", Value: []byte(`"private"`)})
 	}
+	meta := []byte("{}")
 	if v := r.at[resultMeta]; v.Present() {
-		cuts.Set(v, withServer(v.In(r.Raw), self))
-	} else {
-		add = append(add, `"_meta":{"`+keyServer+`":`...)
-		add = append(add, self...)
-		add = append(add, `},`...)
+		meta = v.In(r.Raw)
 	}
-	return add
+	return append(changes, strictjson.Change{Name: "_meta", Value: rpc.With(meta, strictjson.Change{Name: keyServer, Value: self})})
 }
 
-func (r *Result) legacy(cuts *rpc.Cuts, version string) {
-	for _, f := range [...]int{resultType, ttl, scope} {
-		if v := r.at[f]; v.Present() {
-			cuts.Drop(v)
-		}
+func (r *Result) legacy(version string) (changes []strictjson.Change) {
+	if r.at[resultType].Present() || r.at[ttl].Present() || r.at[scope].Present() {
+		changes = append(changes, strictjson.Change{Name: "resultType"}, strictjson.Change{Name: "ttlMs"}, strictjson.Change{Name: "cacheScope"})
 	}
 	if v := r.at[structured]; v.Present() && v.Kind != '{' {
-		cuts.Drop(v) // an object before 2026-07-28; the text in content says the same
+		// An object before 2026-07-28; the text in content says the same.
+		changes = append(changes, strictjson.Change{Name: "structuredContent"})
 	}
 	if v := r.at[resultMeta]; v.Present() {
-		if m := v.In(r.Raw); bytes.Contains(m, []byte(keyServer)) {
-			cuts.Set(v, withServer(m, nil))
+		meta := v.In(r.Raw)
+		if strictjson.Lookup(r.Raw, v, keyServer).Present() {
+			changes = append(changes, strictjson.Change{Name: "_meta", Value: rpc.With(meta, strictjson.Change{Name: keyServer})})
 		}
 	}
-	if v := r.at[content]; v.Kind == '[' && version < V2025Jun {
-		c := v.In(r.Raw)
-		if plain := plainContent(c, version); plain != nil {
-			cuts.Set(v, plain)
+	if v := r.at[content]; version < V2025Jun {
+		if plain := plainContent(v.In(r.Raw), version); plain != nil {
+			changes = append(changes, strictjson.Change{Name: "content", Value: plain})
 		}
 	}
-}
-
-// withServer returns a result's _meta with self as its serverInfo, or without any when self is nil.
-func withServer(m, self []byte) []byte {
-	var cuts rpc.Cuts
-	for name, v := range rpc.Members(m) {
-		if string(name) == keyServer {
-			cuts.Drop(v)
-		}
-	}
-	if !cuts.Empty() {
-		m = cuts.Apply(m)
-	}
-	if self == nil {
-		return m
-	}
-	return extend(m, append([]byte(`"`+keyServer+`":`), append(bytes.Clone(self), ',')...))
-}
-
-// extend puts members, each with a comma behind it, in front of those of obj.
-func extend(obj, members []byte) []byte {
-	open := bytes.IndexByte(obj, '{') + 1
-	rest := bytes.TrimLeft(obj[open:], " \t\r\n")
-	if rest[0] == '}' {
-		members = members[:len(members)-1]
-	}
-	out := make([]byte, 0, len(members)+len(rest)+1)
-	out = append(out, '{')
-	out = append(out, members...)
-	return append(out, rest...)
+	return changes
 }
 
 // plainContent replaces the content items that a revision does not know by texts that say what was there; nil: all known.
 func plainContent(arr []byte, version string) []byte {
-	var cuts rpc.Cuts
-	for v := range rpc.Elements(arr) {
+	var edits []strictjson.Edit
+	for _, v := range strictjson.Elements(arr, strictjson.Whole(arr)) {
 		if v.Kind != '{' {
 			continue
 		}
 		item := v.In(arr)
 		switch t, name := itemType(item); {
 		case t == "resource_link":
-			cuts.Set(v, textItem("resource: "+name))
+			edits = append(edits, strictjson.Replace(v, textItem("resource: "+name)))
 		case t == "audio" && version < V2025Mar:
-			cuts.Set(v, textItem("audio content, which protocol version "+version+" cannot carry"))
+			edits = append(edits, strictjson.Replace(v, textItem("audio content, which protocol version "+version+" cannot carry")))
 		}
 	}
-	if cuts.Empty() {
+	if edits == nil {
 		return nil
 	}
-	return cuts.Apply(arr)
+	return strictjson.Splice(arr, edits...)
 }
 
 func itemType(item []byte) (kind, uri string) {
@@ -195,7 +154,7 @@ func itemType(item []byte) (kind, uri string) {
 }
 
 func textItem(s string) []byte {
-	return append(rpc.AppendString([]byte(`{"type":"text","text":`), s), '}')
+	return append(strictjson.Quote([]byte(`{"type":"text","text":`), s), '}')
 }
 
 var errorPaths = strictjson.Compile("code", "data")
@@ -230,11 +189,9 @@ func recode(e *rpc.Error, code int, uri string) *rpc.Error {
 	if err := errorPaths.Scan(e.Raw, resultLimits, at); err != nil || !at[0].Present() {
 		return &rpc.Error{Code: code, Message: e.Message}
 	}
-	var cuts rpc.Cuts
-	cuts.Set(at[0], fmt.Append(nil, code))
-	raw := cuts.Apply(e.Raw)
+	changes := []strictjson.Change{{Name: "code", Value: strconv.AppendInt(nil, int64(code), 10)}}
 	if !at[1].Present() && uri != "" {
-		raw = extend(raw, append(rpc.AppendString([]byte(`"data":{"uri":`), uri), "},"...))
+		changes = append(changes, strictjson.Change{Name: "data", Value: append(strictjson.Quote([]byte(`{"uri":`), uri), '}')})
 	}
-	return &rpc.Error{Code: code, Message: e.Message, Raw: raw}
+	return &rpc.Error{Code: code, Message: e.Message, Raw: rpc.With(e.Raw, changes...)}
 }

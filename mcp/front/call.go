@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/tollgate/tollgate/internal/strictjson"
 	"github.com/tollgate/tollgate/mcp/catalog"
 	"github.com/tollgate/tollgate/mcp/era"
 	"github.com/tollgate/tollgate/mcp/rpc"
@@ -26,9 +27,9 @@ func (x *exchange) callTool(ctx context.Context, m *rpc.Message, c *era.Context)
 			return nil, err
 		}
 	}
-	edits := []rpc.Replace{{Field: rpc.Meta}, {Field: rpc.Task}}
+	edits := []strictjson.Change{{Name: "_meta"}, {Name: "task"}}
 	if e != nil && x.space.Prefixed {
-		edits = append(edits, rpc.Replace{Field: rpc.Name, With: rpc.String(e.Name)})
+		edits = append(edits, strictjson.Change{Name: "name", Value: rpc.String(e.Name)})
 	}
 	return x.call(ctx, m, c, target{e: e, asked: name, args: args, edits: edits, unknown: unknown("tool", name)})
 }
@@ -39,9 +40,9 @@ func (x *exchange) getPrompt(ctx context.Context, m *rpc.Message, c *era.Context
 		return nil, rpc.BadParams("name is missing or no string")
 	}
 	e := x.space.Prompt(name)
-	edits := []rpc.Replace{{Field: rpc.Meta}}
+	edits := []strictjson.Change{{Name: "_meta"}}
 	if e != nil && x.space.Prefixed {
-		edits = append(edits, rpc.Replace{Field: rpc.Name, With: rpc.String(e.Name)})
+		edits = append(edits, strictjson.Change{Name: "name", Value: rpc.String(e.Name)})
 	}
 	return x.call(ctx, m, c, target{e: e, asked: name, args: m.Get(rpc.Arguments), edits: edits, unknown: unknown("prompt", name)})
 }
@@ -52,13 +53,13 @@ func (x *exchange) readResource(ctx context.Context, m *rpc.Message, c *era.Cont
 		return nil, rpc.BadParams("uri is missing or no string")
 	}
 	e := x.first(c, x.space.Resource(uri))
-	return x.call(ctx, m, c, target{e: e, asked: uri, edits: []rpc.Replace{{Field: rpc.Meta}}, unknown: noResource(c, uri), cacheable: true})
+	return x.call(ctx, m, c, target{e: e, asked: uri, edits: []strictjson.Change{{Name: "_meta"}}, unknown: noResource(c, uri), cacheable: true})
 }
 
 // complete asks the server of a prompt or template to complete an argument.
 func (x *exchange) complete(ctx context.Context, m *rpc.Message, c *era.Context) ([]byte, error) {
 	kind, _ := m.Text(rpc.RefType)
-	t := target{edits: []rpc.Replace{{Field: rpc.Meta}}}
+	t := target{edits: []strictjson.Change{{Name: "_meta"}}}
 	switch kind {
 	case "ref/prompt":
 		name, ok := m.Text(rpc.RefName)
@@ -67,7 +68,7 @@ func (x *exchange) complete(ctx context.Context, m *rpc.Message, c *era.Context)
 		}
 		t.asked, t.e, t.unknown = name, x.space.Prompt(name), unknown("prompt", name)
 		if t.e != nil && x.space.Prefixed {
-			t.edits = append(t.edits, rpc.Replace{Field: rpc.RefName, With: rpc.String(t.e.Name)})
+			t.edits = append(t.edits, strictjson.Change{Name: "ref", Value: rpc.With(m.Get(rpc.Ref), strictjson.Change{Name: "name", Value: rpc.String(t.e.Name)})})
 		}
 	case "ref/resource":
 		uri, ok := m.Text(rpc.RefURI)
@@ -109,7 +110,7 @@ func noResource(c *era.Context, uri string) *rpc.Error {
 	if c.Era == upstream.Legacy {
 		e.Code = rpc.CodeNotFound
 	}
-	e.Data = append(rpc.AppendString([]byte(`{"uri":`), uri), '}')
+	e.Data = append(strictjson.Quote([]byte(`{"uri":`), uri), '}')
 	return e
 }
 
@@ -118,7 +119,7 @@ type target struct {
 	e         *catalog.Entry // nil: there is none of that name
 	asked     string         // the name the caller used
 	args      []byte
-	edits     []rpc.Replace
+	edits     []strictjson.Change
 	unknown   *rpc.Error
 	cacheable bool // the modern revision wants cache hints on the result
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -254,7 +253,7 @@ func (x *exchange) turnAway(m *rpc.Message, e *rpc.Error) {
 
 // record writes down a refusal.
 func (x *exchange) record(p *policy.Principal, method, target, reason string) {
-	c := policy.Call{Principal: p, Action: x.methods[method].action, Target: target, Source: source(x.r)}
+	c := policy.Call{Principal: p, Action: x.methods[method].action, Target: target, Source: edge.Source(x.r)}
 	if c.Action == "" {
 		c.Action = policy.ToolCall // what could not be read might have been one
 	}
@@ -271,14 +270,6 @@ func (x *exchange) refuse(id []byte, e *rpc.Error) {
 		x.w.Header().Set("Retry-After", "1")
 	}
 	x.out.fail(id, e)
-}
-
-func source(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
 }
 
 // The rhythm of streams.

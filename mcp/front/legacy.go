@@ -79,7 +79,7 @@ func (x *exchange) initialize(m *rpc.Message) {
 	}
 	x.w.Header().Set("Mcp-Session-Id", s.id)
 	view := x.caller(s.client).view(x.space)
-	b := rpc.AppendString([]byte(`{"protocolVersion":`), s.version)
+	b := strictjson.Quote([]byte(`{"protocolVersion":`), s.version)
 	b = append(b, `,"capabilities":`...)
 	b = appendCapabilities(b, view)
 	b = append(b, `,"serverInfo":`...)
@@ -105,7 +105,7 @@ func (x *exchange) batch(body []byte) {
 		return
 	}
 	var parts [][]byte
-	for v := range rpc.Elements(body) {
+	for _, v := range strictjson.Elements(body, strictjson.Whole(body)) {
 		parts = append(parts, v.In(body))
 	}
 	if len(parts) == 0 || len(parts) > batchMax {

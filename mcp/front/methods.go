@@ -5,6 +5,7 @@ import (
 
 	"go.opentelemetry.io/otel/propagation"
 
+	"github.com/tollgate/tollgate/internal/strictjson"
 	"github.com/tollgate/tollgate/mcp/catalog"
 	"github.com/tollgate/tollgate/mcp/era"
 	"github.com/tollgate/tollgate/mcp/rpc"
@@ -105,7 +106,7 @@ func appendCapabilities(b []byte, v *catalog.View) []byte {
 func appendInstructions(b []byte, v *catalog.View) []byte {
 	if text := v.Instructions(); text != "" {
 		b = append(b, `,"instructions":`...)
-		b = rpc.AppendString(b, text)
+		b = strictjson.Quote(b, text)
 	}
 	return b
 }

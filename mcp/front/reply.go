@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tollgate/tollgate/internal/sse"
 	"github.com/tollgate/tollgate/mcp/rpc"
 )
 
@@ -52,7 +53,7 @@ func (o *reply) keepAlive() {
 	if o.over {
 		return
 	}
-	o.write([]byte(": keep-alive\n\n"))
+	o.write([]byte(sse.KeepAlive))
 	o.idle.Reset(keepAliveEvery)
 }
 
@@ -184,16 +185,7 @@ func deliver(w http.ResponseWriter, parts ...[]byte) error {
 	return ctl.Flush()
 }
 
-// appendEvent appends msg as one server-sent event. A line end in msg, which is white space between tokens, begins a
-// further data line; readers join them again.
+// appendEvent appends msg as one server-sent event.
 func appendEvent(b, msg []byte) []byte {
-	b = append(b, "event: message\n"...)
-	for line := range bytes.FieldsFuncSeq(msg, lineEnd) {
-		b = append(b, "data: "...)
-		b = append(b, line...)
-		b = append(b, '\n')
-	}
-	return append(b, '\n')
+	return sse.Append(b, sse.Event{Name: []byte("message"), Data: msg})
 }
-
-func lineEnd(r rune) bool { return r == '\n' || r == '\r' }

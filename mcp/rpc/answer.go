@@ -1,9 +1,9 @@
 package rpc
 
 import (
-	"bytes"
-	"encoding/json"
 	"strconv"
+
+	"github.com/tollgate/tollgate/internal/strictjson"
 )
 
 // Codes of JSON-RPC and MCP. Refusals that no code stands for carry their HTTP status as code: codes outside
@@ -64,7 +64,7 @@ func AppendError(b, id []byte, e *Error) []byte {
 	b = append(b, `{"code":`...)
 	b = strconv.AppendInt(b, int64(e.Code), 10)
 	b = append(b, `,"message":`...)
-	b = AppendString(b, e.Message)
+	b = strictjson.Quote(b, e.Message)
 	if e.Data != nil {
 		b = append(b, `,"data":`...)
 		b = append(b, e.Data...)
@@ -75,7 +75,7 @@ func AppendError(b, id []byte, e *Error) []byte {
 // AppendNotification appends a notification; params nil: none.
 func AppendNotification(b []byte, method string, params []byte) []byte {
 	b = append(b, `{"jsonrpc":"2.0","method":`...)
-	b = AppendString(b, method)
+	b = strictjson.Quote(b, method)
 	if params != nil {
 		b = append(b, `,"params":`...)
 		b = append(b, params...)
@@ -90,14 +90,5 @@ func appendID(b, id []byte) []byte {
 	return append(b, id...)
 }
 
-// AppendString appends s as a JSON string.
-func AppendString(b []byte, s string) []byte { return append(b, String(s)...) }
-
 // String returns s as a JSON string.
-func String(s string) []byte {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	_ = enc.Encode(s) // a string always encodes
-	return bytes.TrimRight(buf.Bytes(), "\n")
-}
+func String(s string) []byte { return strictjson.Quote(nil, s) }

@@ -2,5 +2,5 @@
 //
 // [Parse] scans a message strictly once and notes where its id, method and the few governed members of params stand;
 // what else it holds stays the bytes it came in. Answers are put together from such bytes by [AppendResult] and
-// [AppendError]. [Members] and [Elements] walk a value that has been scanned before.
+// [AppendError].
 package rpc

@@ -3,6 +3,7 @@ package rpc
 import (
 	"bytes"
 	"errors"
+	"iter"
 
 	"github.com/tollgate/tollgate/internal/strictjson"
 )
@@ -140,31 +141,20 @@ func (m *Message) Text(f Field) (text string, ok bool) {
 // True reports whether f is the literal true.
 func (m *Message) True(f Field) bool { return m.at[f].Kind == 't' }
 
-// Replace is what ParamsWith puts in the place of a field's value; With nil drops the member.
-type Replace struct {
-	Field Field
-	With  []byte
+// ParamsWith returns a copy of params with members changed, or nil when there are none.
+func (m *Message) ParamsWith(changes ...strictjson.Change) []byte {
+	if p := m.Get(Params); p != nil {
+		return With(p, changes...)
+	}
+	return nil
 }
 
-// ParamsWith returns a copy of params with members replaced or dropped, or nil when there are none. Fields that the
-// message does not have are left out; edits must be of disjoint members below params.
-func (m *Message) ParamsWith(edits ...Replace) []byte {
-	p := m.at[Params]
-	if !p.Present() {
-		return nil
-	}
-	var cuts Cuts
-	for _, e := range edits {
-		v := m.at[e.Field]
-		if !v.Present() {
-			continue
-		}
-		v.Name, v.Start, v.End = v.Name-p.Start, v.Start-p.Start, v.End-p.Start
-		if e.With == nil {
-			cuts.Drop(v)
-		} else {
-			cuts.Set(v, e.With)
-		}
-	}
-	return cuts.Apply(p.In(m.Raw))
+// With returns a copy of obj, a raw object that has been scanned, with members changed.
+func With(obj []byte, changes ...strictjson.Change) []byte {
+	return strictjson.Rewrite(obj, strictjson.Whole(obj), changes...).With
+}
+
+// Members walks a raw object that has been scanned; what is no object has no members.
+func Members(obj []byte) iter.Seq2[[]byte, strictjson.Value] {
+	return strictjson.Members(obj, strictjson.Whole(obj))
 }
