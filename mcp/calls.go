@@ -174,6 +174,10 @@ func settle(p *gate.Permit, c *front.Call, a *upstream.Answer) (*era.Result, err
 	if err != nil {
 		return nil, &upstream.Fault{Kind: upstream.Garbage, Text: "the server's result cannot be read", Err: err}
 	}
+	if !result.Carried(c.Context) {
+		p.Done(ledger.Failed, 0, "result type")
+		return nil, &rpc.Error{Code: rpc.CodeInternal, Message: "the server asks for something that this protocol version cannot carry", Data: because("result_type")}
+	}
 	status := ledger.OK
 	if result.IsError && c.Action == policy.ToolCall {
 		status = ledger.ToolError

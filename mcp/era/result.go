@@ -63,6 +63,12 @@ func ReadResult(raw []byte) (*Result, error) {
 	return r, nil
 }
 
+// Carried reports whether a caller in the era of x can be given a result of this type: input_required belongs to modern
+// callers, and those of extensions, which the gateway offers to no server, to nobody.
+func (r *Result) Carried(x *Context) bool {
+	return r.Type == Complete || r.Type == InputRequired && x.Era == upstream.Modern
+}
+
 // For returns the result as a caller in the era of x reads it. Members unknown to the gateway stay as they are. self is
 // the gateway's own serverInfo: which server is behind it is not the client's business. cacheable says that the
 // revision wants ttlMs and cacheScope on it.

@@ -102,7 +102,7 @@ func (x *exchange) first(c *era.Context, entries []*catalog.Entry) *catalog.Entr
 
 // unknown is the answer for a name that does not exist. What is hidden from the caller gets the very same.
 func unknown(noun, name string) *rpc.Error {
-	return rpc.BadParams("unknown " + noun + ": " + name)
+	return rpc.BadParams("unknown " + noun + ": " + clip(name))
 }
 
 func noResource(c *era.Context, uri string) *rpc.Error {
@@ -110,7 +110,7 @@ func noResource(c *era.Context, uri string) *rpc.Error {
 	if c.Era == upstream.Legacy {
 		e.Code = rpc.CodeNotFound
 	}
-	e.Data = append(strictjson.Quote([]byte(`{"uri":`), uri), '}')
+	e.Data = append(strictjson.Quote([]byte(`{"uri":`), clip(uri)), '}')
 	return e
 }
 
@@ -144,8 +144,6 @@ func (x *exchange) call(ctx context.Context, m *rpc.Message, c *era.Context, t t
 		return nil, t.unknown
 	case err != nil:
 		return nil, err
-	case result.Type == era.Complete, result.Type == era.InputRequired && c.Era == upstream.Modern:
-		return result.For(c, x.self, t.cacheable), nil
 	}
-	return nil, &rpc.Error{Code: rpc.CodeInternal, Message: "the server asks for something that this protocol version cannot carry"}
+	return result.For(c, x.self, t.cacheable), nil
 }

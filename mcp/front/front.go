@@ -253,11 +253,21 @@ func (x *exchange) turnAway(m *rpc.Message, e *rpc.Error) {
 
 // record writes down a refusal.
 func (x *exchange) record(p *policy.Principal, method, target, reason string) {
-	c := policy.Call{Principal: p, Action: x.methods[method].action, Target: target, Source: edge.Source(x.r)}
+	c := policy.Call{Principal: p, Action: x.methods[method].action, Target: clip(target), Source: edge.Source(x.r)}
 	if c.Action == "" {
 		c.Action = policy.ToolCall // what could not be read might have been one
 	}
 	x.cfg.Backend.Refuse(x.r.Context(), c, reason)
+}
+
+// nameShownMax bounds what is repeated of a name that nothing answers to.
+const nameShownMax = 128
+
+func clip(name string) string {
+	if len(name) <= nameShownMax {
+		return name
+	}
+	return strings.ToValidUTF8(name[:nameShownMax], "") + "…"
 }
 
 // refuse answers with an error and nothing else.

@@ -78,7 +78,7 @@ func (x *exchange) initialize(m *rpc.Message) {
 		return
 	}
 	x.w.Header().Set("Mcp-Session-Id", s.id)
-	view := x.caller(s.client).view(x.space)
+	view := x.settled(x.r.Context(), s.client)
 	b := strictjson.Quote([]byte(`{"protocolVersion":`), s.version)
 	b = append(b, `,"capabilities":`...)
 	b = appendCapabilities(b, view)

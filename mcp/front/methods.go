@@ -85,12 +85,20 @@ func (x *exchange) setLevel(_ context.Context, m *rpc.Message, _ *era.Context) (
 	return []byte("{}"), nil
 }
 
-func (x *exchange) discover(_ context.Context, _ *rpc.Message, c *era.Context) ([]byte, error) {
-	view := x.caller(c.Client).view(x.space)
+func (x *exchange) discover(ctx context.Context, _ *rpc.Message, c *era.Context) ([]byte, error) {
+	view := x.settled(ctx, c.Client)
 	b := []byte(`{"resultType":"complete","supportedVersions":["` + era.V2026 + `"],"capabilities":`)
 	b = appendCapabilities(b, view)
 	b = appendInstructions(b, view)
 	return x.appendModern(append(b, ','), nil), nil
+}
+
+// settled is what the caller sees once the servers have had their chance to be heard of: a list that comes a second after
+// the start should not be an empty one, and many clients read it only once.
+func (x *exchange) settled(ctx context.Context, client string) *catalog.View {
+	x.cfg.Backend.Settle(ctx, x.space.Servers)
+	x.space = x.current()
+	return x.caller(client).view(x.space)
 }
 
 // appendCapabilities appends what the gateway does for this caller. Lists are always there, if perhaps empty: a server
@@ -134,9 +142,7 @@ func list(k catalog.Kind) func(*exchange, context.Context, *rpc.Message, *era.Co
 			}
 			cursor = text
 		}
-		x.cfg.Backend.Settle(ctx, x.space.Servers)
-		x.space = x.current()
-		view := x.caller(c.Client).view(x.space)
+		view := x.settled(ctx, c.Client)
 		modern := c.Era == upstream.Modern
 		b := append(make([]byte, 0, pageGuess), '{')
 		if modern {
