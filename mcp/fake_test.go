@@ -221,4 +221,3 @@ func newWorld(t testing.TB, o gatetest.Options, scripts map[string]script, prepa
 	})
 	return w
 }
-
