@@ -1,13 +1,6 @@
 package oauth
 
-import (
-	"errors"
-	"net/http"
-
-	"github.com/tollgate/tollgate/gate"
-	"github.com/tollgate/tollgate/internal/secret"
-	"github.com/tollgate/tollgate/policy"
-)
+import "net/http"
 
 // Refusal says why a request has no principal. Text is made for the caller and tells nothing of which keys exist.
 type Refusal struct {
@@ -17,26 +10,8 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return r.Text }
 
-// Authenticator turns the credential of a request into a principal. Safe for concurrent use.
-type Authenticator struct{}
-
-// Authenticate reads the credential from Authorization: Bearer, x-api-key, api-key, x-goog-api-key, x-tollgate-key or
-// x-bf-vk. Its error is a *Refusal.
-func (a *Authenticator) Authenticate(r *http.Request) (*policy.Principal, error) {
-	return nil, errors.New("oauth: not built yet")
-}
-
-// Credential is what one upstream wants to see.
-type Credential struct {
-	Headers map[string]secret.String // by header name, for HTTP upstreams
-	Env     map[string]secret.String // by variable name, for stdio servers
-}
-
-// Vault hands out the credentials of upstreams. Safe for concurrent use.
-type Vault struct{}
-
-// Apply sets the credential headers of p's upstream. It refuses without a live permit.
-func (v *Vault) Apply(p *gate.Permit, h http.Header) error { return gate.ErrNoPermit }
-
-// Env returns the credential variables, as NAME=value, of p's stdio server. It refuses without a live permit.
-func (v *Vault) Env(p *gate.Permit) ([]string, error) { return nil, gate.ErrNoPermit }
+// The two refusals of a request whose form is in order. An unknown, expired, revoked or mistyped key get the same one.
+var (
+	errNoKey  = &Refusal{http.StatusUnauthorized, "no key: send it as Authorization: Bearer KEY, or in x-api-key"}
+	errBadKey = &Refusal{http.StatusUnauthorized, "the key is not valid"}
+)

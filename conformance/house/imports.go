@@ -33,7 +33,7 @@ var mayImport = map[string][]string{
 var onlyBy = map[string][]string{
 	"github.com/mark3labs/mcp-go":         {"mcp", "internal/mcptest"},
 	"github.com/expr-lang/expr":           {"policy"},
-	"modernc.org/sqlite":                  {"ledger"},
+	"modernc.org/sqlite":                  {"ledger", "oauth"},
 	"github.com/dgraph-io/ristretto/v2":   {"oauth", "policy", "mcp", "llm"},
 	"github.com/spf13/cobra":              {"cmd"},
 	"go.yaml.in/yaml/v3":                  {"cmd", "policy", "internal", "conformance"},

@@ -9,17 +9,25 @@ import (
 const redacted = "[redacted]"
 
 // String is a credential. Every way of printing it prints "[redacted]"; Reveal is the one way to the text and is easy to
-// search for.
-type String struct{ text string }
+// search for. The zero String is empty. Two of them are compared by reflect.DeepEqual or by what they reveal, not by ==.
+type String struct {
+	// A pointer, because fmt shows the inside of a value without asking its methods when the verb is wrong (%w, %p).
+	text *string
+}
 
 // New wraps text.
-func New(text string) String { return String{text} }
+func New(text string) String { return String{&text} }
 
 // Reveal returns the credential itself. Only code that puts it on a wire or hashes it may call it.
-func (s String) Reveal() string { return s.text }
+func (s String) Reveal() string {
+	if s.text == nil {
+		return ""
+	}
+	return *s.text
+}
 
 // Empty reports whether there is no credential.
-func (s String) Empty() bool { return s.text == "" }
+func (s String) Empty() bool { return s.Reveal() == "" }
 
 // String implements fmt.Stringer.
 func (s String) String() string { return redacted }

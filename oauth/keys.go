@@ -1,0 +1,331 @@
+package oauth
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dgraph-io/ristretto/v2"
+
+	"github.com/tollgate/tollgate/internal/secret"
+	"github.com/tollgate/tollgate/ledger"
+)
+
+const (
+	cachedMax          = 16 << 10               // credentials remembered, good and bad: a few megabytes
+	badCachedFor       = 5 * time.Second        // a credential that was unknown is looked up again after this
+	pollEvery          = 500 * time.Millisecond // how soon a change made by another process is seen
+	credentialBytesMax = 4 << 10                // of a credential: longer ones are no key of ours and not worth hashing
+	graceMax           = 90 * 24 * time.Hour    // of a rotation: a secret that lives longer was not rotated
+)
+
+// KeysConfig opens Keys.
+type KeysConfig struct {
+	Path     string            // of the database of minted keys, such as data/keys.db
+	Pepper   []byte            // of Pepper or DerivePepper
+	Declared []KeySpec         // those of the config
+	Teams    map[string]string // customer by team
+	Log      *slog.Logger      // nil: slog.Default
+	Now      func() time.Time  // nil: time.Now
+	OnChange func()            // called after keys changed, by whatever way; never concurrently with itself. It may call List
+}
+
+// Keys holds all virtual keys: those declared in the config and those minted at run time. Safe for concurrent use.
+//
+// A lookup does no I/O: every key is in memory, by a keyed hash of its secret. Changes by this process are in force when
+// the method that makes them returns, changes by another process within a second.
+type Keys struct {
+	log      *slog.Logger
+	now      func() time.Time
+	onChange func()
+	hasher   *hasher
+	store    *store
+	cache    *ristretto.Cache[string, *found]
+	table    atomic.Pointer[table]
+
+	mu sync.Mutex // held while a table is made from another, and while the database is changed
+
+	changed chan struct{} // asks for onChange; one slot, so that several changes are told as one
+	stop    context.CancelFunc
+	running sync.WaitGroup
+}
+
+// found is what a lookup found, kept by the SHA-256 of the credential. The cache tells two of its keys apart by 128 bits
+// of other hashes, so the whole SHA-256 stands here again.
+type found struct {
+	sum   [sha256.Size]byte
+	table uint64 // number of the table it was looked up in: any change makes it worthless
+	grant *grant // nil: none
+}
+
+// OpenKeys opens the database, checks every key and begins to watch for changes by others.
+func OpenKeys(ctx context.Context, cfg KeysConfig) (*Keys, error) {
+	if len(cfg.Pepper) != pepperBytes {
+		return nil, fmt.Errorf("open keys: the pepper has %d bytes instead of %d", len(cfg.Pepper), pepperBytes)
+	}
+	k := &Keys{log: cfg.Log, now: cfg.Now, onChange: cfg.OnChange, hasher: newHasher(cfg.Pepper), changed: make(chan struct{}, 1)}
+	if k.log == nil {
+		k.log = slog.Default()
+	}
+	if k.now == nil {
+		k.now = time.Now
+	}
+	var err error
+	if k.store, err = openStore(ctx, cfg.Path, k.hasher); err != nil {
+		return nil, fmt.Errorf("open keys %s: %w", cfg.Path, err)
+	}
+	k.cache, err = ristretto.NewCache(&ristretto.Config[string, *found]{NumCounters: 10 * cachedMax, MaxCost: cachedMax, BufferItems: 64, IgnoreInternalCost: true})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open keys: %w", err), k.store.close())
+	}
+	version, err := k.store.version(ctx)
+	if err == nil {
+		err = k.replace(ctx, cfg.Declared, cfg.Teams)
+	}
+	if err != nil {
+		k.cache.Close()
+		return nil, errors.Join(fmt.Errorf("open keys: %w", err), k.store.close())
+	}
+	ctx, k.stop = context.WithCancel(context.WithoutCancel(ctx))
+	k.running.Go(func() { k.watch(ctx, version) })
+	k.running.Go(func() { k.tell(ctx) })
+	return k, nil
+}
+
+// Close stops watching and closes the database. Lookups go on with what is known.
+func (k *Keys) Close() error {
+	k.stop()
+	k.running.Wait()
+	return k.store.close()
+}
+
+// Declare replaces the declared keys and the teams, all or nothing.
+func (k *Keys) Declare(ctx context.Context, specs []KeySpec, teams map[string]string) error {
+	if err := k.replace(ctx, specs, teams); err != nil {
+		return fmt.Errorf("declare keys: %w", err)
+	}
+	return nil
+}
+
+// List returns every key, revoked and disabled ones too: declared ones first, then in the order they were minted.
+func (k *Keys) List() []Key { return slices.Clone(k.table.Load().keys) }
+
+// Current reports whether the key with that id can be used now: what outlives a request asks it from time to time.
+func (k *Keys) Current(id string) bool {
+	h := k.table.Load().holders[id]
+	return h != nil && h.live(k.now)
+}
+
+// Mint makes a key from spec, whose ID and Secret must be empty, and returns it with its secret, which is kept nowhere.
+func (k *Keys) Mint(ctx context.Context, spec KeySpec) (Key, secret.String, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	t, now := k.table.Load(), k.now().UTC().Truncate(time.Millisecond)
+	if err := checkMinted(t, &spec, now); err != nil {
+		return Key{}, secret.String{}, fmt.Errorf("mint: %w", err)
+	}
+	spec.ID = ledger.NewID(now).String()
+	spec.Expires = fromMillis(millis(spec.Expires))
+	key := Key{KeySpec: spec, Created: now}
+	text, stored := k.freshSecret()
+	key.Shown = stored.shown
+	switch inserted, err := k.store.insert(ctx, &key, stored); {
+	case err != nil:
+		return Key{}, secret.String{}, fmt.Errorf("mint key %s: %w", spec.Name, err)
+	case !inserted:
+		return Key{}, secret.String{}, fmt.Errorf("mint: there is a key %s: revoke or rotate it, or choose another name", spec.Name)
+	}
+	return key, text, k.reload(ctx, t.declared, t.teams)
+}
+
+func checkMinted(t *table, spec *KeySpec, now time.Time) error {
+	switch {
+	case spec.ID != "" || !spec.Secret.Empty():
+		return errors.New("id and secret of a minted key are chosen for it")
+	case !spec.Expires.IsZero() && !now.Before(spec.Expires):
+		return fmt.Errorf("key %s would be expired already", spec.Name)
+	}
+	if x := t.byName[spec.Name]; x != nil && x.key.Declared {
+		return fmt.Errorf("the config declares a key %s: choose another name", spec.Name)
+	}
+	return spec.check(t.teams)
+}
+
+// Revoke ends a minted key, by its name or id, at once and for good. A key minted later with its name is another one.
+func (k *Keys) Revoke(ctx context.Context, nameOrID string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	t := k.table.Load()
+	key, err := t.minted(nameOrID)
+	if err != nil {
+		return fmt.Errorf("revoke: %w", err)
+	}
+	if _, err := k.store.revoke(ctx, key.ID, k.now()); err != nil {
+		return fmt.Errorf("revoke key %s: %w", key.Name, err)
+	}
+	return k.reload(ctx, t.declared, t.teams)
+}
+
+// Rotate gives a minted key, by its name or id, a new secret; the one it has counts for grace longer. The key itself, its
+// id and its balance stay.
+func (k *Keys) Rotate(ctx context.Context, nameOrID string, grace time.Duration) (Key, secret.String, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	t, now := k.table.Load(), k.now()
+	key, err := t.minted(nameOrID)
+	if err == nil && (grace < 0 || grace > graceMax) {
+		err = fmt.Errorf("the grace may be %s at most", graceMax)
+	}
+	if err != nil {
+		return Key{}, secret.String{}, fmt.Errorf("rotate: %w", err)
+	}
+	text, stored := k.freshSecret()
+	switch there, err := k.store.rotate(ctx, key.ID, stored, now, now.Add(grace)); {
+	case err != nil:
+		return Key{}, secret.String{}, fmt.Errorf("rotate key %s: %w", key.Name, err)
+	case !there:
+		return Key{}, secret.String{}, fmt.Errorf("rotate: key %s has been revoked", key.Name)
+	}
+	if err := k.reload(ctx, t.declared, t.teams); err != nil {
+		return Key{}, secret.String{}, err
+	}
+	key, err = k.table.Load().minted(key.ID)
+	return key, text, err
+}
+
+// minted finds a minted key that is not revoked.
+func (t *table) minted(nameOrID string) (Key, error) {
+	for _, key := range t.keys {
+		if !key.Declared && key.Revoked.IsZero() && (key.ID == nameOrID || key.Name == nameOrID) {
+			return key, nil
+		}
+	}
+	if x := t.byName[nameOrID]; x != nil {
+		return Key{}, fmt.Errorf("key %s is declared in the config: change it there", nameOrID)
+	}
+	return Key{}, fmt.Errorf("there is no key %s in force", strings.ToValidUTF8(nameOrID, "?"))
+}
+
+func (k *Keys) freshSecret() (secret.String, storedSecret) {
+	text := newSecret()
+	return text, storedSecret{digest: k.hasher.digest(text.Reveal()), shown: text.Reveal()[:shownChars]}
+}
+
+// replace puts the keys of the config in force instead of those before.
+func (k *Keys) replace(ctx context.Context, specs []KeySpec, teams map[string]string) error {
+	sealed, err := seal(specs, teams, k.hasher)
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.reload(ctx, sealed, teams)
+}
+
+// reload makes a new table from what is declared and stored. The caller holds mu.
+func (k *Keys) reload(ctx context.Context, declared []declared, teams map[string]string) error {
+	rows, err := k.store.load(ctx)
+	if err != nil {
+		return fmt.Errorf("read the minted keys: %w", err)
+	}
+	old := k.table.Load()
+	t, err := build(old, declared, teams, rows)
+	if err != nil {
+		return err
+	}
+	k.table.Store(t)
+	for _, key := range t.keys {
+		if key.Disabled != "" && (old == nil || !slices.ContainsFunc(old.keys, func(o Key) bool { return o.ID == key.ID && o.Disabled == key.Disabled })) {
+			k.log.Error("key is disabled", "key", key.Name, "id", key.ID, "why", key.Disabled)
+		}
+	}
+	select {
+	case k.changed <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// watch asks the database again and again whether another process has changed it.
+func (k *Keys) watch(ctx context.Context, seen int64) {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	healthy := true
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		err := k.catchUp(ctx, &seen)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil && healthy {
+			k.log.Error("changes of keys by other processes are not seen now", "error", err)
+		}
+		healthy = err == nil
+	}
+}
+
+// catchUp reloads if the database is not as seen. What was not taken over stays unseen, so the next tick tries again.
+func (k *Keys) catchUp(ctx context.Context, seen *int64) error {
+	version, err := k.store.version(ctx)
+	if err != nil || version == *seen {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	t := k.table.Load()
+	if err := k.reload(ctx, t.declared, t.teams); err != nil {
+		return err
+	}
+	*seen = version
+	return nil
+}
+
+// tell calls onChange after changes, outside of all locks.
+func (k *Keys) tell(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-k.changed:
+			if k.onChange != nil {
+				k.onChange()
+			}
+		}
+	}
+}
+
+// lookup returns the grant whose secret text is, live or not, or nil. A miss costs what a hit without the cache does.
+func (k *Keys) lookup(text string) *grant {
+	if len(text) > credentialBytesMax {
+		return nil
+	}
+	c := k.hasher.take(text)
+	defer k.hasher.give(c)
+	t, sum := k.table.Load(), sha256.Sum256(c.text)
+	name := string(sum[:])
+	if f, ok := k.cache.Get(name); ok && f.table == t.number && f.sum == sum {
+		return f.grant
+	}
+	if looksMinted(text) && !wellFormed(c.text) {
+		return nil
+	}
+	d := c.digest()
+	g, ttl := t.grants[d], time.Duration(0) // as long as there is room
+	if g == nil || subtle.ConstantTimeCompare(g.digest[:], d[:]) != 1 {
+		g, ttl = nil, badCachedFor
+	}
+	k.cache.SetWithTTL(name, &found{sum: sum, table: t.number, grant: g}, 1, ttl)
+	return g
+}

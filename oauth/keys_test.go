@@ -1,0 +1,482 @@
+package oauth
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tollgate/tollgate/internal/secret"
+	"github.com/tollgate/tollgate/policy"
+)
+
+// desk is a set of keys with a clock that tests move.
+type desk struct {
+	*Keys
+	t    *testing.T
+	now  atomic.Int64 // nanoseconds since the epoch
+	log  bytes.Buffer // guarded by slog's handler
+	path string
+}
+
+var pepper = bytes.Repeat([]byte{7}, pepperBytes)
+
+func open(t *testing.T, change func(*KeysConfig)) *desk {
+	t.Helper()
+	d := &desk{t: t, path: filepath.Join(t.TempDir(), "keys.db")}
+	d.now.Store(time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC).UnixNano())
+	cfg := KeysConfig{Path: d.path, Pepper: pepper, Now: d.time, Log: slog.New(slog.NewTextHandler(&d.log, nil))}
+	if change != nil {
+		change(&cfg)
+	}
+	d.path = cfg.Path
+	keys, err := OpenKeys(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Keys = keys
+	t.Cleanup(func() { _ = keys.Close() })
+	return d
+}
+
+func (d *desk) time() time.Time       { return time.Unix(0, d.now.Load()) }
+func (d *desk) pass(by time.Duration) { d.now.Add(int64(by)) }
+
+func (d *desk) mint(spec KeySpec) (Key, string) {
+	d.t.Helper()
+	key, text, err := d.Mint(d.t.Context(), spec)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return key, text.Reveal()
+}
+
+// who returns the principal that a bearer of text is, or nil.
+func (d *desk) who(text string) *policy.Principal {
+	d.t.Helper()
+	r := arrive(loopback, "Authorization", "Bearer "+text)
+	p, err := NewAuthenticator(d.Keys, "").Authenticate(r)
+	if (p == nil) == (err == nil) {
+		d.t.Fatalf("principal %v and error %v", p, err)
+	}
+	return p
+}
+
+var loopback = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8787}
+
+func arrive(local net.Addr, headers ...string) *http.Request {
+	r, _ := http.NewRequest(http.MethodPost, "/mcp", nil)
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Add(headers[i], headers[i+1])
+	}
+	return r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, local))
+}
+
+func declaredKey(name, text string) KeySpec { return KeySpec{Name: name, Secret: secret.New(text)} }
+
+func TestMintedKeyHasItsPrincipal(t *testing.T) {
+	d := open(t, func(c *KeysConfig) { c.Teams = map[string]string{"platform": "acme"} })
+	key, text := d.mint(KeySpec{Name: "bot", Team: "platform", User: "ann", Tags: []string{"ci"}, Limits: []string{"5 USD / 1d"}, Models: `model.provider == "x"`})
+	p := d.who(text)
+	if p == nil || p.Key != "bot" || p.KeyID != key.ID || p.Team != "platform" || p.Customer != "acme" || p.User != "ann" || !slices.Equal(p.Tags, []string{"ci"}) || p.Narrow == nil {
+		t.Fatalf("%+v", p)
+	}
+	listed := d.List()
+	if len(listed) != 1 || listed[0].ID != key.ID || listed[0].Shown != text[:10] || !slices.Equal(listed[0].Limits, []string{"5 USD / 1d"}) {
+		t.Errorf("%+v", listed)
+	}
+	if d.who(text[:len(text)-1]+"!") != nil || d.who("tg_sk_") != nil || d.who(strings.Repeat("x", 10_000)) != nil {
+		t.Error("another key is taken for it")
+	}
+}
+
+func TestSecretIsKeptNowhere(t *testing.T) {
+	d := open(t, nil)
+	_, minted := d.mint(KeySpec{Name: "bot"})
+	_, rotated, err := d.Rotate(t.Context(), "bot", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = filepath.WalkDir(filepath.Dir(d.path), func(p string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(p)
+		for _, text := range []string{minted, rotated.Reveal()} {
+			if bytes.Contains(b, []byte(text)) || bytes.Contains(b, []byte(text[shownChars:])) {
+				t.Errorf("%s contains the secret", p)
+			}
+		}
+		if info, err := e.Info(); err != nil || info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has mode %v (%v)", p, info.Mode(), err)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range d.List() {
+		if text := fmt.Sprintf("%+v %#v", key, key); strings.Contains(text, minted[shownChars:]) {
+			t.Error(text)
+		}
+	}
+}
+
+func TestRevocationIsEffectiveAtOnce(t *testing.T) {
+	d := open(t, nil)
+	key, text := d.mint(KeySpec{Name: "bot"})
+	for range 3 { // from the cache, too
+		if d.who(text) == nil {
+			t.Fatal("a live key is refused")
+		}
+		d.cache.Wait()
+	}
+	if err := d.Revoke(t.Context(), "bot"); err != nil {
+		t.Fatal(err)
+	}
+	if d.who(text) != nil || d.Current(key.ID) {
+		t.Error("a revoked key is accepted")
+	}
+	if err := d.Revoke(t.Context(), "bot"); err == nil || !strings.Contains(err.Error(), "no key bot in force") {
+		t.Error(err)
+	}
+	// A key of the same name is another one.
+	again, other := d.mint(KeySpec{Name: "bot"})
+	if again.ID == key.ID || d.who(text) != nil || d.who(other).KeyID != again.ID {
+		t.Error("a re-created name inherits")
+	}
+	if l := d.List(); len(l) != 2 || l[0].Revoked.IsZero() || !l[1].Revoked.IsZero() {
+		t.Errorf("%+v", l)
+	}
+}
+
+// A credential that was unknown must be known as soon as it is a key.
+func TestUnknownIsForgottenWhenKeysChange(t *testing.T) {
+	d := open(t, nil)
+	const text = "a-secret-that-comes-later"
+	if d.who(text) != nil {
+		t.Fatal("known too early")
+	}
+	d.cache.Wait()
+	if err := d.Declare(t.Context(), []KeySpec{declaredKey("late", text)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if d.who(text) == nil {
+		t.Error("still unknown")
+	}
+	d.cache.Wait()
+	if err := d.Declare(t.Context(), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if d.who(text) != nil {
+		t.Error("a key taken out of the config is accepted")
+	}
+}
+
+func TestRotationGivesGrace(t *testing.T) {
+	d := open(t, nil)
+	key, first := d.mint(KeySpec{Name: "bot"})
+	rotated, s, err := d.Rotate(t.Context(), key.ID, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := s.Reveal()
+	if p := d.who(second); p == nil || p != d.who(first) || p.KeyID != key.ID || rotated.Shown != second[:10] || !rotated.Grace.Equal(d.time().Add(time.Hour)) {
+		t.Fatalf("%+v, %+v", p, rotated)
+	}
+	d.pass(time.Hour - time.Millisecond)
+	if d.who(first) == nil {
+		t.Error("the old secret ends before its grace")
+	}
+	d.pass(time.Millisecond)
+	if d.who(first) != nil || d.who(second) == nil {
+		t.Error("the old secret outlives its grace")
+	}
+	_, s, err = d.Rotate(t.Context(), "bot", 0)
+	if err != nil || d.who(second) != nil || d.who(s.Reveal()) == nil {
+		t.Errorf("without grace the old secret still counts (%v)", err)
+	}
+	if _, _, err := d.Rotate(t.Context(), "bot", graceMax+1); err == nil {
+		t.Error("a grace without end is given")
+	}
+}
+
+func TestExpiryIsCheckedOnEveryHit(t *testing.T) {
+	d := open(t, nil)
+	end := d.time().Add(time.Hour)
+	_, minted := d.mint(KeySpec{Name: "bot", Expires: end})
+	spec := declaredKey("file-bot", "declared-secret-1234567890")
+	spec.Expires = end
+	if err := d.Declare(t.Context(), []KeySpec{spec}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{minted, "declared-secret-1234567890"} {
+		if d.who(text) == nil {
+			t.Error("expired too early")
+		}
+	}
+	d.cache.Wait()
+	d.pass(time.Hour)
+	for _, text := range []string{minted, "declared-secret-1234567890"} {
+		if d.who(text) != nil {
+			t.Error("an expired key is accepted")
+		}
+	}
+	if _, _, err := d.Mint(t.Context(), KeySpec{Name: "late", Expires: end}); err == nil {
+		t.Error("a key is minted that is expired already")
+	}
+}
+
+func TestDeclaredKeys(t *testing.T) {
+	d := open(t, func(c *KeysConfig) {
+		c.Declared = []KeySpec{declaredKey("a", "any-string-of-20-chars"), {Name: "b", ID: "b2", Secret: newSecret()}}
+	})
+	if p := d.who("any-string-of-20-chars"); p == nil || p.KeyID != "file:a" || p.Narrow != nil {
+		t.Errorf("%+v", p)
+	}
+	for _, change := range []error{d.Revoke(t.Context(), "a"), second(d.Rotate(t.Context(), "a", 0)), second(d.Mint(t.Context(), KeySpec{Name: "a"}))} {
+		if change == nil || !strings.Contains(change.Error(), "config") {
+			t.Errorf("a declared key is changed at run time: %v", change)
+		}
+	}
+}
+
+func second(_ Key, _ secret.String, err error) error { return err }
+
+func TestDeclareRefuses(t *testing.T) {
+	const good = "any-string-of-20-chars"
+	tests := []struct {
+		name  string
+		specs []KeySpec
+		want  string
+	}{
+		{"short", []KeySpec{declaredKey("a", "only-19-characters-")}, "fewer than 20"},
+		{"none", []KeySpec{declaredKey("a", "")}, "env:NAME"},
+		{"space", []KeySpec{declaredKey("a", "any string of 20 chars")}, "printable"},
+		{"typo", []KeySpec{declaredKey("a", "tg_sk_0000000000000000000000000000")}, "checksum"},
+		{"name", []KeySpec{declaredKey("a b", good)}, "1 to 64"},
+		{"same name", []KeySpec{declaredKey("a", good), declaredKey("a", good+"2")}, "declared twice"},
+		{"same secret", []KeySpec{declaredKey("a", good), declaredKey("b", good)}, "keys a and b have the same secret"},
+		{"same id", []KeySpec{{Name: "a", ID: "x", Secret: secret.New(good)}, {Name: "b", ID: "x", Secret: secret.New(good + "2")}}, "same id"},
+		{"filter", []KeySpec{{Name: "a", Tools: "tool.", Secret: secret.New(good)}}, "tools"},
+		{"customer", []KeySpec{{Name: "a", Team: "platform", Customer: "other", Secret: secret.New(good)}}, "belongs to customer acme"},
+	}
+	d := open(t, func(c *KeysConfig) { c.Declared = []KeySpec{declaredKey("keep", "the-key-that-must-stay")} })
+	for _, test := range tests {
+		err := d.Declare(t.Context(), test.specs, map[string]string{"platform": "acme"})
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %q", test.name, err, test.want)
+		}
+		if err != nil && strings.Contains(err.Error(), good) {
+			t.Errorf("%s: the error quotes the secret: %v", test.name, err)
+		}
+		if d.who("the-key-that-must-stay") == nil {
+			t.Fatalf("%s: a config that is refused changed the keys", test.name)
+		}
+	}
+}
+
+func TestMintedKeyOfADeclaredNameIsDisabledLoudly(t *testing.T) {
+	d := open(t, nil)
+	_, text := d.mint(KeySpec{Name: "bot"})
+	if err := d.Declare(t.Context(), []KeySpec{declaredKey("bot", "any-string-of-20-chars")}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if d.who(text) != nil {
+		t.Error("the minted key still works")
+	}
+	if p := d.who("any-string-of-20-chars"); p == nil || p.KeyID != "file:bot" {
+		t.Errorf("%+v", p)
+	}
+	l := d.List()
+	if len(l) != 2 || l[1].Disabled == "" || !strings.Contains(d.log.String(), "key is disabled") {
+		t.Errorf("%+v, log %q", l, d.log.String())
+	}
+	if err := d.Declare(t.Context(), nil, nil); err != nil || d.who(text) == nil {
+		t.Errorf("it does not come back when the name is free (%v)", err)
+	}
+	if err := d.Declare(t.Context(), []KeySpec{declaredKey("bot", "any-string-of-20-chars")}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Revoke(t.Context(), "bot"); err != nil || len(d.List()) != 2 || d.List()[1].Revoked.IsZero() {
+		t.Errorf("a disabled key cannot be revoked: %v", err)
+	}
+}
+
+func TestMintRefuses(t *testing.T) {
+	d := open(t, func(c *KeysConfig) { c.Teams = map[string]string{"platform": "acme"} })
+	d.mint(KeySpec{Name: "taken"})
+	for want, spec := range map[string]KeySpec{
+		"there is a key taken":  {Name: "taken"},
+		"1 to 64":               {Name: ""},
+		"models":                {Name: "x", Models: "tool.server"},
+		"belongs to":            {Name: "x", Team: "platform", Customer: "other"},
+		"chosen for it":         {Name: "x", ID: "mine"},
+		"chosen for it ":        {Name: "x", Secret: secret.New("any-string-of-20-chars")},
+		"would be expired":      {Name: "x", Expires: d.time()},
+		"1 to 64 letters":       {Name: "a/b"},
+		"begins with a letter ": {Name: "-a"},
+	} {
+		if _, _, err := d.Mint(t.Context(), spec); err == nil || !strings.Contains(err.Error(), strings.TrimSpace(want)) {
+			t.Errorf("%+v: %v, want %q", spec, err, want)
+		}
+	}
+	if len(d.List()) != 1 {
+		t.Errorf("%+v", d.List())
+	}
+}
+
+func TestPrincipalStaysTheSameUntilItsKeyChanges(t *testing.T) {
+	d := open(t, func(c *KeysConfig) { c.Teams = map[string]string{"platform": "acme"} })
+	_, text := d.mint(KeySpec{Name: "bot", Team: "platform"})
+	p := d.who(text)
+	d.mint(KeySpec{Name: "other"})
+	if _, _, err := d.Rotate(t.Context(), "other", 0); err != nil || d.who(text) != p {
+		t.Errorf("a change of another key made a new principal (%v)", err)
+	}
+	if err := d.Declare(t.Context(), nil, map[string]string{"platform": "globex"}); err != nil {
+		t.Fatal(err)
+	}
+	if q := d.who(text); q == p || q.Customer != "globex" || p.Customer != "acme" {
+		t.Errorf("%+v, %+v", p, q)
+	}
+}
+
+// Another process, such as the command line, changes the same file.
+func TestChangesByAnotherProcessAreSeen(t *testing.T) {
+	changed := make(chan struct{}, 100)
+	serve := open(t, func(c *KeysConfig) { c.OnChange = func() { changed <- struct{}{} } })
+	cli := open(t, func(c *KeysConfig) { c.Path = serve.path })
+	until := func(what string, ok func() bool) {
+		t.Helper()
+		for !ok() {
+			select {
+			case <-changed:
+			case <-t.Context().Done():
+				t.Fatal(what)
+			case <-time.After(20 * time.Second):
+				t.Fatalf("%s: not seen", what)
+			}
+		}
+	}
+	_, text := cli.mint(KeySpec{Name: "bot"})
+	until("a new key", func() bool { return serve.who(text) != nil })
+	if err := cli.Revoke(t.Context(), "bot"); err != nil {
+		t.Fatal(err)
+	}
+	until("a revocation", func() bool { return serve.who(text) == nil })
+}
+
+func TestKeysOutliveTheProcess(t *testing.T) {
+	first := open(t, nil)
+	_, text := first.mint(KeySpec{Name: "bot", Tags: []string{"a"}})
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, func(c *KeysConfig) { c.Path = first.path })
+	if p := again.who(text); p == nil || p.Key != "bot" {
+		t.Errorf("%+v", p)
+	}
+}
+
+func TestAnotherPepperIsRefused(t *testing.T) {
+	d := open(t, nil)
+	_, err := OpenKeys(t.Context(), KeysConfig{Path: d.path, Pepper: bytes.Repeat([]byte{8}, pepperBytes)})
+	if err == nil || !strings.Contains(err.Error(), "another pepper") {
+		t.Error(err)
+	}
+	if _, err := OpenKeys(t.Context(), KeysConfig{Path: d.path, Pepper: nil}); err == nil {
+		t.Error("keys open without a pepper")
+	}
+}
+
+// Two credentials that share a place in the cache must not share what is found there.
+func TestCacheIsCheckedAgainstTheWholeHash(t *testing.T) {
+	d := open(t, nil)
+	_, mine := d.mint(KeySpec{Name: "mine"})
+	_, yours := d.mint(KeySpec{Name: "yours"})
+	d.who(yours)
+	d.cache.Wait()
+	f, ok := d.cache.Get(string(sum(yours)))
+	if !ok {
+		t.Fatal("nothing is cached")
+	}
+	d.cache.Set(string(sum(mine)), f, 1)
+	d.cache.Wait()
+	if p := d.who(mine); p == nil || p.Key != "mine" {
+		t.Errorf("%+v", p)
+	}
+}
+
+// Whatever a table holds, it is not the text of a secret: a lookup cannot compare one.
+func TestTableHoldsNoSecret(t *testing.T) {
+	d := open(t, func(c *KeysConfig) { c.Declared = []KeySpec{declaredKey("a", "any-string-of-20-chars")} })
+	table := d.table.Load()
+	for _, s := range table.declared {
+		if !s.spec.Secret.Empty() {
+			t.Error("the declared secret is kept")
+		}
+	}
+	for _, g := range table.grants {
+		if !g.holder.key.Secret.Empty() {
+			t.Error("a secret is kept with its key")
+		}
+	}
+	for _, key := range d.List() {
+		if !key.Secret.Empty() {
+			t.Error("a secret is listed")
+		}
+	}
+}
+
+func TestPepperFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pepper")
+	const starts = 8
+	peppers := make(chan []byte, starts)
+	for range starts { // at once
+		go func() {
+			p, err := Pepper(path)
+			if err != nil {
+				t.Error(err)
+			}
+			peppers <- p
+		}()
+	}
+	first := <-peppers
+	for range starts - 1 {
+		if p := <-peppers; !bytes.Equal(p, first) || len(p) != pepperBytes {
+			t.Errorf("%x and %x", first, p)
+		}
+	}
+	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) != 1 {
+		t.Errorf("%v, %v", left, err)
+	}
+	if err := os.Chmod(path, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Pepper(path); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+		t.Error(err)
+	}
+	if err := errors.Join(os.Chmod(path, 0o600), os.WriteFile(path, []byte("short"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Pepper(path); err == nil || !strings.Contains(err.Error(), "5 bytes") {
+		t.Error(err)
+	}
+	one, err1 := DerivePepper(secret.New("a"))
+	two, err2 := DerivePepper(secret.New("b"))
+	if len(one) != pepperBytes || bytes.Equal(one, two) || err1 != nil || err2 != nil {
+		t.Errorf("%x, %x, %v, %v", one, two, err1, err2)
+	}
+}
