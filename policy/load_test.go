@@ -114,8 +114,9 @@ func TestRevisionNamesTheCommit(t *testing.T) {
 		"packed":          {map[string]string{".git/HEAD": "ref: refs/heads/a/b\n", ".git/packed-refs": "# pack-refs with: peeled\n" + longHash[:40] + " refs/heads/a\n^" + longHash[:40] + "\n" + commit + " refs/heads/a/b\n"}, commit[:12]},
 		"loose wins":      {map[string]string{".git/HEAD": "ref: refs/heads/m\n", ".git/refs/heads/m": commit, ".git/packed-refs": longHash[:40] + " refs/heads/m\n"}, commit[:12]},
 		"no commit yet":   {map[string]string{".git/HEAD": "ref: refs/heads/main\n"}, ""},
+		"too short":       {map[string]string{".git/HEAD": "3f2a5c"}, ""},
 		"garbage":         {map[string]string{".git/HEAD": "<html>"}, ""},
-		"leads out":       {map[string]string{".git/HEAD": "ref: ../../outside\n", "outside": commit}, ""},
+		"leads out":       {map[string]string{".git/HEAD": "ref: ../outside\n", "outside": commit}, ""},
 		"empty directory": {map[string]string{".git/config": ""}, ""},
 		"worktree": {map[string]string{
 			".git": "gitdir: main/.git/worktrees/w\n", "main/.git/worktrees/w/HEAD": "ref: refs/heads/w\n",

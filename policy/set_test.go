@@ -68,6 +68,10 @@ func TestNobodyAndNothing(t *testing.T) {
 			t.Errorf("%s is visible", name)
 		}
 	}
+	one := compile(t, `{id: one, effect: allow, tools: ["s/one"]}`)
+	if d := one.Decide(&Call{Principal: key, Action: ToolList, Tool: tool}); d.Effect != Deny {
+		t.Errorf("an item of a list is not decided by its own name: %+v", d)
+	}
 	if d := None().Decide(&Call{Principal: key, Action: ToolList}); !strings.Contains(d.Message, "policies:") {
 		t.Errorf("the message does not say where to write: %q", d.Message)
 	}

@@ -102,8 +102,9 @@ func (v *verdict) add(r *rule, failed bool) {
 	}
 }
 
-// close notes what the open rules read, or the answer when none is open.
+// close notes what the open rules read, or the answer when none is open. What answers share gets no room to grow.
 func (v *verdict) close(revision string) {
+	v.granted, v.limits = slices.Clip(v.granted), slices.Clip(v.limits)
 	v.members = []string{}
 	for _, open := range [...][]*rule{v.allowIf, v.denyIf, v.approveIf, v.limitIf} {
 		for _, r := range open {

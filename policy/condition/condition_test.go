@@ -2,6 +2,7 @@ package condition
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -286,4 +287,29 @@ func TestSpendThatIsNotKnownIsAnError(t *testing.T) {
 	if yes, err := e.Holds(x, nil); yes || Cause(err) != "what was spent so far is not known" {
 		t.Errorf("got %v, %v", yes, err)
 	}
+}
+
+// Conditions can call methods and reach into whatever they read, so there is nothing to call or reach.
+func TestVarsAreBare(t *testing.T) {
+	var check func(typ reflect.Type)
+	check = func(typ reflect.Type) {
+		if n := typ.NumMethod() + reflect.PointerTo(typ).NumMethod(); n > 0 {
+			t.Errorf("%v has %d methods", typ, n)
+		}
+		if typ.Kind() != reflect.Struct {
+			return
+		}
+		for f := range typ.Fields() {
+			switch {
+			case f.Tag.Get("expr") == "":
+				t.Errorf("%v.%s has no name for conditions", typ, f.Name)
+			case f.Name == "Meter":
+			case f.Type.Kind() == reflect.Pointer || f.Type.Kind() == reflect.Interface || f.Type.Kind() == reflect.Func:
+				t.Errorf("%v.%s shares what it points to", typ, f.Name)
+			default:
+				check(f.Type)
+			}
+		}
+	}
+	check(reflect.TypeFor[Vars]())
 }
