@@ -30,10 +30,10 @@ rules:
 	for _, args := range []string{`{"repo":"acme/web"}`, `{"repo":"evil/web"}`, `{}`} {
 		call.Args = []byte(args)
 		d := set.Decide(&call)
-		fmt.Println(d.Effect == policy.Allow, d.Rules, d.Message)
+		fmt.Printf("%v by %v; %q\n", d.Effect == policy.Allow, d.Rules, d.Message)
 	}
 	// Output:
-	// true [bot-issues]
-	// false [] no rule allows this call with these arguments: only in our own repositories
-	// false [] no rule allows this call with these arguments: rule bot-issues: args.repo is missing
+	// true by [bot-issues]; ""
+	// false by []; "no rule allows this call with these arguments: only in our own repositories"
+	// false by []; "no rule allows this call with these arguments: rule bot-issues: args.repo is missing"
 }
