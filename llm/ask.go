@@ -103,8 +103,10 @@ func (p *Proxy) route(ctx context.Context, req *request) ([]*target, *dialect.Er
 		return nil, wrongDialect(req, targets)
 	case several && len(able) > 1:
 		return nil, ambiguous(req.name, able)
-	case len(able) == 1:
-		return able, nil
+	}
+	able, err := p.pinned(req, able)
+	if err != nil || len(able) == 1 {
+		return able, err
 	}
 	now := p.now()
 	return arrange(able, conversation(req), func(t *target) bool { return p.rests.resting(t.model, now) }), nil
@@ -168,7 +170,7 @@ func wrongDialect(req *request, targets []*target) *dialect.Error {
 func ambiguous(name string, targets []*target) *dialect.Error {
 	var names []string
 	for _, t := range targets {
-		names = append(names, t.model.Path())
+		names = append(names, t.path)
 	}
 	return &dialect.Error{Status: http.StatusNotFound, Code: "model_ambiguous", Message: fmt.Sprintf(
 		"several providers have a model %q; say which one: %s", name, strings.Join(names, ", "))}

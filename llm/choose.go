@@ -118,7 +118,7 @@ func score(t *target, conversation uint64) float64 {
 	for i := range key {
 		key[i] = byte(conversation >> (8 * i))
 	}
-	_, _ = h.Write([]byte(t.model.Provider + "/" + t.model.Name))
+	_, _ = h.Write([]byte(t.path))
 	_, _ = h.Write(key[:])
 	u := (float64(mix(h.Sum64())>>11) + 0.5) / (1 << 53)
 	return float64(t.weight) / -math.Log(u)

@@ -31,6 +31,7 @@ type exchange struct {
 	permit *gate.Permit
 
 	reader   usage.Reader
+	size     usage.Size
 	expected int64 // input tokens
 	charged  int64 // bytes of text when the stream was last charged
 

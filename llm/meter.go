@@ -13,13 +13,12 @@ import (
 // cut that soon after its limits are used up.
 const chargeBytes = 2 << 10
 
-// bytesPerToken is what a token takes of a request, where nothing better is known.
-const bytesPerToken = 4
-
 // hold prices the call before it leaves. What is asked for is read from the body that is sent.
 func (x *exchange) hold(call *policy.Call) ledger.Hold {
 	size := usage.Measure(call.Args)
-	x.expected = size.Bytes/bytesPerToken + size.Media
+	var recent int64
+	x.size = size
+	x.expected, recent = x.p.history.Expect(call.Principal.KeyID, x.t.path, size)
 	x.reader = usage.NewReader(x.req.format.Dialect)
 	if x.req.format.Dialect == vendor.CountTokens {
 		return ledger.Hold{} // counting is not using
@@ -28,7 +27,7 @@ func (x *exchange) hold(call *policy.Call) ledger.Hold {
 	ask := price.Ask{
 		Bytes: size.Bytes, Input: x.expected, Media: size.Media, Long: size.Long,
 		Remote:    size.Remote || f.Has(dialect.Previous) || f.Has(dialect.Conversation),
-		MaxOutput: f.OutputLimit(), Choices: f.Outputs(), NoOutput: x.req.format.Dialect == vendor.Embeddings, Service: f.Text(dialect.Tier),
+		MaxOutput: f.OutputLimit(), RecentOutput: recent, Choices: f.Outputs(), NoOutput: x.req.format.Dialect == vendor.Embeddings, Service: f.Text(dialect.Tier),
 	}
 	if f.ProviderTools() {
 		ask.Searches = ledger.Unbounded
@@ -55,11 +54,19 @@ func (x *exchange) charge() error {
 	return nil
 }
 
-// settle charges what an answer has used in the end. That it may be more than the limits left is the overshoot of its last
+// settle ends the call with what its answer has used. That it may be more than the limits left is the overshoot of its last
 // part: the answer is there, and is given.
-func (x *exchange) settle(whole bool, status ledger.Status, code int, detail string) {
+func (x *exchange) settle(status ledger.Status, code int, detail string) {
+	whole := status == ledger.OK
+	r := x.reader.Result(x.expected, whole)
+	if whole && !r.Estimated {
+		x.p.history.Observe(x.req.principal.KeyID, x.t.path, x.size, &r.Quantities)
+	}
 	if err := x.permit.Charge(x.used(whole)); err != nil {
 		x.p.log.Debug("a call used more than its limits left", "call", x.permit.Call().ID, "err", err)
 	}
 	x.permit.Done(status, code, detail)
+	if whole {
+		x.p.rests.worked(x.t.model)
+	}
 }

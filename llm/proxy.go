@@ -13,6 +13,7 @@ import (
 	"github.com/tollgate/tollgate/gate"
 	"github.com/tollgate/tollgate/internal/edge"
 	"github.com/tollgate/tollgate/llm/dialect"
+	"github.com/tollgate/tollgate/llm/usage"
 	"github.com/tollgate/tollgate/llm/vendor"
 	"github.com/tollgate/tollgate/policy"
 )
@@ -33,6 +34,8 @@ type Proxy struct {
 	reload  sync.Mutex // one Reload at a time
 	rests   rests
 	clients clients
+	kept    kept
+	history *usage.History
 	drains  drains
 	running running
 }
@@ -44,7 +47,7 @@ func New(cfg Config) (*Proxy, error) {
 	}
 	p := &Proxy{
 		gate: cfg.Gate, auth: cfg.Auth, vault: cfg.Vault, edge: cfg.Edge, limits: cfg.Limits.withDefaults(),
-		log: cfg.Log, version: cfg.Version, now: cfg.Now, formats: dialect.New(),
+		log: cfg.Log, version: cfg.Version, now: cfg.Now, formats: dialect.New(), history: usage.NewHistory(),
 	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)

@@ -28,8 +28,8 @@ func (x *exchange) whole(ctx context.Context, resp *http.Response, body io.Reade
 		return x.garbage("it is not JSON")
 	}
 	x.reader.Body(text)
-	x.settle(true, ledger.OK, resp.StatusCode, "")
-	x.p.rests.worked(x.t.model)
+	x.remember(x.req.format.AnswerID(text))
+	x.settle(ledger.OK, resp.StatusCode, "")
 	h := x.a.w.Header()
 	returned(h, resp.Header)
 	h["Content-Length"] = []string{strconv.Itoa(len(text))}
@@ -191,11 +191,11 @@ func (x *exchange) ended(ctx context.Context, said *dialect.Stream, err error) *
 	switch {
 	case whole:
 		x.flush()
-		x.settle(true, ledger.OK, http.StatusOK, "")
-		x.p.rests.worked(x.t.model)
-		return nil
+		x.remember(said.ID())
+		x.settle(ledger.OK, http.StatusOK, "")
+			return nil
 	case x.gone || x.a.client.Err() != nil:
-		x.settle(false, ledger.Cut, http.StatusOK, "the client left")
+		x.settle(ledger.Cut, http.StatusOK, "the client left")
 		return nil
 	}
 	why := "it ended in the middle"
@@ -223,7 +223,7 @@ func (x *exchange) broke(said *dialect.Stream, e *dialect.Error, detail string) 
 		x.write(said.AppendError(nil, e))
 	}
 	x.flush()
-	x.settle(false, ledger.Cut, http.StatusOK, detail)
+	x.settle(ledger.Cut, http.StatusOK, detail)
 	x.p.rests.failed(x.t.model, false, 0, x.p.now())
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 type target struct {
 	provider *provider
 	model    policy.Model
+	path     string // of model
 	weight   int
 	tier     int
 }
@@ -119,7 +120,7 @@ func (t *table) direct(name string) (*target, bool) {
 }
 
 func (p *provider) target(model string) *target {
-	return &target{provider: p, model: policy.Model{Provider: p.Name, Name: model}, weight: 1, tier: 1}
+	return &target{provider: p, model: policy.Model{Provider: p.Name, Name: model}, path: p.Name + "/" + model, weight: 1, tier: 1}
 }
 
 // owners are the targets that a bare name can mean: one for each provider that has a model of that name.

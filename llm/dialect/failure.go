@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tollgate/tollgate/internal/strictjson"
+	"github.com/tollgate/tollgate/llm/vendor"
 )
 
 // messageBytesMax bounds what of a provider's error text is repeated in an error of our own.
@@ -140,15 +141,25 @@ func (f *Format) answerOf(data []byte) (id, model string) {
 	if err := f.answer.Scan(data, strictjson.Limits{Depth: depthMax, Tokens: bodyTokensMax}, found[:]); err != nil {
 		return "", ""
 	}
-	text := func(v strictjson.Value) string {
-		if v.Kind != '"' {
-			return ""
-		}
-		s, err := strictjson.Unquote(v.In(data))
-		if err != nil || len(s) > ModelBytesMax {
-			return ""
-		}
-		return s
+	return shortText(data, found[0]), shortText(data, found[1])
+}
+
+// AnswerID is the name under which a provider keeps an answer that came as one body; "" when it keeps none.
+func (f *Format) AnswerID(body []byte) string {
+	var found [1]strictjson.Value
+	if f.Dialect != vendor.Responses || f.whole.Scan(body, strictjson.Limits{Depth: depthMax, Tokens: bodyTokensMax}, found[:]) != nil {
+		return ""
 	}
-	return text(found[0]), text(found[1])
+	return shortText(body, found[0])
+}
+
+func shortText(doc []byte, v strictjson.Value) string {
+	if v.Kind != '"' {
+		return ""
+	}
+	s, err := strictjson.Unquote(v.In(doc))
+	if err != nil || len(s) > ModelBytesMax {
+		return ""
+	}
+	return s
 }

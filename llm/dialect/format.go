@@ -27,6 +27,7 @@ type Format struct {
 	order []Field // of scan's paths
 	// answer finds the id and the model in the event that announces an answer.
 	answer *strictjson.Paths
+	whole  *strictjson.Paths // the same in an answer that came as one body
 }
 
 // lines says what one frame of a stream means. name is its event field, data its data.
@@ -60,7 +61,7 @@ func New() Set {
 			paths[i] = f.path(field)
 		}
 		f.scan = strictjson.Compile(paths...)
-		f.answer = strictjson.Compile("response.id", "response.model")
+		f.answer, f.whole = strictjson.Compile("response.id", "response.model"), strictjson.Compile("id")
 		set[f.Dialect] = f
 	}
 	return set
