@@ -22,13 +22,14 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, format *dialect.Fo
 		format.Family.Write(w, err)
 		return
 	}
-	targets, err := p.route(r.Context(), req)
+	t := p.table.Load()
+	targets, err := p.route(r.Context(), t, req)
 	if err != nil {
 		p.gate.Refuse(r.Context(), req.call(), err.Message)
 		format.Family.Write(w, err)
 		return
 	}
-	a := &answering{w: w, client: r.Context()}
+	a := &answering{w: w, client: r.Context(), prices: t.prices}
 	var told *failure
 	for _, t := range targets[:min(len(targets), attemptsMax)] {
 		f := p.try(a, req, t)
@@ -49,8 +50,9 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, format *dialect.Fo
 type answering struct {
 	w        http.ResponseWriter
 	client   context.Context // ends when the client leaves
-	attempts int             // targets that were asked
-	first    string          // id of the first of their calls
+	prices   *price.Catalog
+	attempts int    // targets that were asked
+	first    string // id of the first of their calls
 }
 
 // failure is why a target did not answer.
@@ -74,8 +76,7 @@ func (f *failure) write(w http.ResponseWriter, family dialect.Family) {
 }
 
 // route finds the targets of req in the order in which they are to be asked; there is at least one.
-func (p *Proxy) route(ctx context.Context, req *request) ([]*target, *dialect.Error) {
-	t := p.table.Load()
+func (p *Proxy) route(ctx context.Context, t *table, req *request) ([]*target, *dialect.Error) {
 	targets, several := t.aliases[req.name], false
 	if targets == nil {
 		if tg, ok := t.direct(req.name); ok {
@@ -182,7 +183,7 @@ func (p *Proxy) try(a *answering, req *request, t *target) *failure {
 	t.name(&call)
 	call.Args = p.spliced(req, t)
 	call.Attempt, call.Parent = a.attempts+1, a.first
-	cost, err := p.table.Load().prices.Find(&t.provider.Terms, t.model.Name, p.now())
+	cost, err := a.prices.Find(&t.provider.Terms, t.model.Name, p.now())
 	if err != nil {
 		if !p.gate.Visible(&call) {
 			return p.hidden(a, req, call)
@@ -197,7 +198,7 @@ func (p *Proxy) try(a *answering, req *request, t *target) *failure {
 		defer stop()
 	}
 	var f *failure
-	x := exchange{p: p, req: req, t: t, a: a, price: cost}
+	x := exchange{p: p, req: req, t: t, a: a, price: cost, rc: http.NewResponseController(a.w)}
 	hold := x.hold(&call)
 	err = p.gate.Do(ctx, call, hold, func(ctx context.Context, permit *gate.Permit) error {
 		a.attempts++
@@ -210,6 +211,9 @@ func (p *Proxy) try(a *answering, req *request, t *target) *failure {
 	})
 	if err != nil {
 		return p.refused(req, err)
+	}
+	if f == nil {
+		x.finish()
 	}
 	return f
 }

@@ -92,6 +92,8 @@ const (
 	firstTokenTimeout = 10 * time.Minute // thinking models think before they speak
 	idleTimeout       = 5 * time.Minute  // and between the parts of what they say
 
+	endTime = time.Second // a provider may take to close a stream whose end it has sent; then its connection is not used again
+
 	errorBytesMax    = 1 << 20          // of a provider's error answer
 	frameBytesMax    = 8 << 20          // of one event of a stream: images come as one
 	heldFramesMax    = 64               // of a stream that has said nothing yet

@@ -37,11 +37,13 @@ type exchange struct {
 
 	silence *time.Timer // cancels the exchange when the provider says nothing for too long
 	rc      *http.ResponseController
-	begun   bool // the client has the header, and perhaps more
-	dirty   bool // and something that was not flushed yet
-	gone    bool // the client has left
-	left    int64
-	until   time.Time // when the client must have taken what was written
+	begun   bool        // the client has the header, and perhaps more
+	dirty   bool        // and something that was not flushed yet
+	header  http.Header // of an answer that is given whole
+	tail    []byte      // of the answer, given when the call is settled
+	gone    bool        // the client has left
+	left    int64       // bytes that came after that
+	until   time.Time   // when the client must have taken what was written
 }
 
 // What ends an exchange beside the client and the provider.

@@ -30,45 +30,63 @@ func (x *exchange) whole(ctx context.Context, resp *http.Response, body io.Reade
 	x.reader.Body(text)
 	x.remember(x.req.format.AnswerID(text))
 	x.settle(ledger.OK, resp.StatusCode, "")
-	h := x.a.w.Header()
-	returned(h, resp.Header)
-	h["Content-Length"] = []string{strconv.Itoa(len(text))}
-	x.begin(resp.StatusCode)
-	_, _ = x.a.w.Write(text) // whoever asked is gone: nobody is left to tell
+	x.header, x.tail = resp.Header, text
 	return nil
+}
+
+// finish gives the client the end of its answer. It comes after the call was settled, so that a client which then calls
+// again finds its limits as they are.
+func (x *exchange) finish() {
+	if x.gone {
+		return
+	}
+	if !x.begun {
+		h := x.a.w.Header()
+		if x.header != nil {
+			returned(h, x.header)
+		}
+		h["Content-Length"] = []string{strconv.Itoa(len(x.tail))}
+		x.begin(http.StatusOK)
+	}
+	x.write(x.tail)
+	x.flush()
+	if !x.until.IsZero() {
+		_ = x.rc.SetWriteDeadline(time.Time{}) // the connection has other requests before it
+	}
 }
 
 // stream relays an answer as it comes. Frames that say nothing yet are held back, so that another target can be asked
 // when the provider then fails.
 func (x *exchange) stream(ctx context.Context, resp *http.Response, body io.Reader) *failure {
-	x.rc = http.NewResponseController(x.a.w)
 	events := sse.NewReader(&source{x: x, body: body, most: x.p.limits.StreamBytesMax, deadline: x.p.now().Add(x.p.limits.StreamTimeout)}, frameBytesMax)
 	said := x.req.format.Stream(x.t.injectsUsage(x.req))
 	var held held
 	for {
 		event, err := events.Next()
-		if len(event.Raw) > 0 {
-			frame := said.Read(event.Name, event.Data)
-			x.reader.Event(event.Data)
-			switch {
-			case !x.begun && frame.Kind == dialect.Failure:
-				return x.failedEarly(frame.Err)
-			case !x.begun && frame.Kind == dialect.Lifecycle && err == nil && held.keep(event.Raw, frame.Hidden, x.p.now()):
-				continue
-			case !x.begun && !(said.Whole() || frame.Kind == dialect.Content || err == nil):
-				// an unfinished frame before any content: as good as nothing
-			default:
-				x.relay(resp, &held, event.Raw, frame.Hidden)
-			}
-			if frame.Kind == dialect.Failure {
-				return x.broke(&said, nil, "reported by the provider")
-			}
-			if spent := x.charge(); spent != nil {
-				return x.cutSpent(&said, spent)
-			}
-		}
 		if err != nil {
+			if last := said; len(event.Raw) > 0 && last.Read(event.Name, event.Data).Kind == dialect.End {
+				said = last // some servers leave out the blank line behind the last event; any other unfinished one is dropped
+				x.relay(resp, &held, &event, dialect.Frame{Kind: dialect.End})
+			}
+			x.reader.Event(event.Data)
 			return x.ended(ctx, &said, err)
+		}
+		frame := said.Read(event.Name, event.Data)
+		x.reader.Event(event.Data)
+		switch {
+		case !x.begun && frame.Kind == dialect.Failure:
+			return x.failedEarly(frame.Err)
+		case !x.begun && frame.Kind == dialect.Lifecycle && held.keep(event.Raw, frame.Hidden, x.p.now()):
+			continue
+		case frame.Kind == dialect.End:
+			x.remember(said.ID())
+		}
+		x.relay(resp, &held, &event, frame)
+		if frame.Kind == dialect.Failure {
+			return x.broke(&said, nil, "reported by the provider")
+		}
+		if spent := x.charge(); spent != nil {
+			return x.cutSpent(&said, spent)
 		}
 	}
 }
@@ -95,17 +113,21 @@ func (h *held) keep(raw []byte, hidden bool, now time.Time) bool {
 	return true
 }
 
-// relay gives a frame to the client, after the header and the frames held back if it is the first.
-func (x *exchange) relay(resp *http.Response, h *held, raw []byte, hidden bool) {
+// relay gives a frame to the client, after the header and the frames held back if it is the first. The end of an answer
+// waits until the call is settled.
+func (x *exchange) relay(resp *http.Response, h *held, event *sse.Event, frame dialect.Frame) {
 	if !x.begun {
 		returned(x.a.w.Header(), resp.Header)
 		x.begin(resp.StatusCode)
-		x.silence.Reset(or(x.t.provider.Idle, idleTimeout))
 		x.write(h.raw)
 		h.raw = nil
 	}
-	if !hidden {
-		x.write(raw)
+	switch {
+	case frame.Hidden:
+	case frame.Kind == dialect.End, len(x.tail) > 0:
+		x.tail = append(x.tail, event.Raw...)
+	default:
+		x.write(event.Raw)
 	}
 }
 
@@ -156,7 +178,10 @@ type source struct {
 func (s *source) Read(b []byte) (int, error) {
 	x := s.x
 	x.flush()
-	if x.begun {
+	switch {
+	case len(x.tail) > 0:
+		x.silence.Reset(endTime)
+	case x.begun:
 		x.silence.Reset(or(x.t.provider.Idle, idleTimeout))
 	}
 	if x.gone || x.a.client.Err() != nil {
@@ -187,14 +212,12 @@ func (x *exchange) failedEarly(e *dialect.Error) *failure {
 
 // ended settles a stream that is over, or broken.
 func (x *exchange) ended(ctx context.Context, said *dialect.Stream, err error) *failure {
-	whole := said.Whole() && (errors.Is(err, io.EOF) || x.gone)
 	switch {
-	case whole:
-		x.flush()
-		x.remember(said.ID())
+	case said.Whole() && (errors.Is(err, io.EOF) || len(x.tail) > 0):
 		x.settle(ledger.OK, http.StatusOK, "")
-			return nil
+		return nil
 	case x.gone || x.a.client.Err() != nil:
+		x.gone = true
 		x.settle(ledger.Cut, http.StatusOK, "the client left")
 		return nil
 	}
@@ -220,9 +243,8 @@ func (x *exchange) ended(ctx context.Context, said *dialect.Stream, err error) *
 // broke ends a stream whose provider failed in the middle. e is told to the client, unless the provider said it already.
 func (x *exchange) broke(said *dialect.Stream, e *dialect.Error, detail string) *failure {
 	if e != nil {
-		x.write(said.AppendError(nil, e))
+		x.tail = said.AppendError(x.tail, e)
 	}
-	x.flush()
 	x.settle(ledger.Cut, http.StatusOK, detail)
 	x.p.rests.failed(x.t.model, false, 0, x.p.now())
 	return nil
@@ -240,7 +262,6 @@ func (x *exchange) cutSpent(said *dialect.Stream, err error) *failure {
 	if !x.begun {
 		return &failure{err: e, asked: true}
 	}
-	x.write(said.AppendError(nil, e))
-	x.flush()
+	x.tail = said.AppendError(x.tail, e)
 	return nil
 }

@@ -92,9 +92,14 @@ func (p *peer) requests() []seen {
 	return slices.Clone(p.seen)
 }
 
+// calls are the requests for a model; the others ask which there are.
+func (p *peer) calls() []seen {
+	return slices.DeleteFunc(p.requests(), func(s seen) bool { return s.method != http.MethodPost })
+}
+
 func (p *peer) last(t testing.TB) seen {
 	t.Helper()
-	all := p.requests()
+	all := p.calls()
 	if len(all) == 0 {
 		t.Fatal("the provider was not asked")
 	}
@@ -176,6 +181,8 @@ type world struct {
 	logs   *bytes.Buffer
 }
 
+var embedded = sync.OnceValues(price.Embedded)
+
 func provider(t testing.TB, name, kind, base string, dialects ...vendor.Dialect) llm.Provider {
 	t.Helper()
 	p, err := vendor.New(vendor.Declared{Name: name, Kind: kind, BaseURL: base, Dialects: dialects}, func(string) string { return "" })
@@ -194,7 +201,7 @@ func newWorld(t testing.TB, s setup) *world {
 	w := &world{t: t, dir: t.TempDir(), logs: &bytes.Buffer{}}
 	log := slog.New(slog.NewJSONHandler(&locked{w: w.logs}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
-	if w.ledger, err = ledger.Open(ledger.Config{Dir: w.dir}); err != nil {
+	if w.ledger, err = ledger.Open(ledger.Config{Dir: w.dir, SegmentBytes: 1 << 20}); err != nil {
 		t.Fatal(err)
 	}
 	var limits []ledger.Limit
@@ -220,7 +227,7 @@ func newWorld(t testing.TB, s setup) *world {
 	if w.gate, err = gate.New(gate.Config{Ledger: w.ledger, Policy: set, Upstreams: upstreams, Log: log}); err != nil {
 		t.Fatal(err)
 	}
-	catalog, err := price.Embedded()
+	catalog, err := embedded()
 	if err != nil {
 		t.Fatal(err)
 	}
