@@ -33,43 +33,60 @@ const (
 	searchReads = 10_000
 	// overhead is the tokens that vendors add around a request: chat templates, the system prompt of tool use.
 	overhead = 1_024
-	// holdMax bounds every estimate in tokens; products with a rate stay exact.
-	holdMax = 1 << 40
+	// holdMax bounds every estimate in tokens: two of them can be multiplied, and their product with a rate stays exact.
+	holdMax = 1 << 31
 )
 
 // Hold returns what to reserve for a call: the expected cost, and the worst case for hard limits.
 //
-// Expected: the input at the dearest way it can be read (plain, or written to a cache) in the tier of its size, and
+// Expected: the input at the dearest way it is usually read (plain, or written to a cache) in the tier of its size, and
 // output of min(caller's limit, model's limit, 1.5 × recent outputs), at least 1,000 where the caller's limit allows it.
-// Worst: input at a token per byte but at most the context window, and the full limit of the output. The worst case is
-// ledger.Unbounded when neither the caller nor the catalog limits the output, when input lies elsewhere and the window is
-// not known, and when the provider may run tools without a cap.
+// Worst: input at a token per byte but at most the context window, and the full limit of the output, each at its dearest
+// kind. The worst case is ledger.Unbounded when neither the caller nor the catalog limits the output, when input lies
+// elsewhere and the window is not known, and when the provider may run tools without a cap; in money only if what has no
+// bound has a price.
 func (p *Price) Hold(a Ask) ledger.Hold {
 	h := ledger.Hold{PriceList: p.List, Prices: p.units}
 	choices := clamp(max(a.Choices, 1))
-
-	input := clamp(max(a.Input, 0))
-	output := choices * p.expectedOutput(&a)
-	searches := a.Searches
-	if searches < 0 {
+	searches := clamp(a.Searches)
+	if a.Searches < 0 {
 		searches = searchesUsual
 	}
-	searches = clamp(searches)
-	expected := clamp(input + searches*searchReads)
-	h.Tokens = expected + output
-	h.Cost = p.worth(&a, expected, output, searches)
+	usual := load{input: clamp(clamp(a.Input) + searches*searchReads), output: clamp(choices * p.expectedOutput(&a)), searches: searches}
+	h.Tokens = usual.input + usual.output
+	h.Cost = p.worth(&a, usual, false)
 
-	h.Worst, h.WorstTokens = ledger.Unbounded, ledger.Unbounded
-	worstOutput, ok := p.worstOutput(&a)
-	worstInput, ok2 := p.worstInput(&a)
-	if !ok || !ok2 || a.Searches < 0 {
-		return h
+	worst, open := p.worstLoad(&a, choices)
+	worst.input, worst.output = max(worst.input, usual.input), max(worst.output, usual.output)
+	h.WorstTokens, h.Worst = ledger.Unbounded, ledger.Unbounded
+	if open == (load{}) {
+		h.WorstTokens = worst.input + worst.output
 	}
-	worstOutput = clamp(worstOutput * choices)
-	worstInput = clamp(max(worstInput, expected))
-	h.WorstTokens = max(worstInput+worstOutput, h.Tokens)
-	h.Worst = max(p.worth(&a, worstInput, worstOutput, searches), h.Cost)
+	most := load{max(worst.input, open.input), max(worst.output, open.output), max(worst.searches, open.searches)}
+	if cost := p.worth(&a, worst, true); cost == p.worth(&a, most, true) {
+		h.Worst = max(cost, h.Cost)
+	}
 	return h
+}
+
+// load is what a call may use.
+type load struct{ input, output, searches int64 }
+
+// worstLoad is the most that a call can use. open holds holdMax where nothing limits it.
+func (p *Price) worstLoad(a *Ask, choices int64) (worst, open load) {
+	var ok bool
+	if worst.output, ok = p.worstOutput(a); !ok {
+		open.output = holdMax
+	}
+	worst.output = clamp(worst.output * choices)
+	if worst.input, ok = p.worstInput(a); !ok {
+		open.input = holdMax
+	}
+	if worst.searches = clamp(a.Searches); a.Searches < 0 {
+		open.searches = holdMax
+		open.input = holdMax // each result is read
+	}
+	return worst, open
 }
 
 // expectedOutput is the output tokens to expect of one answer.
@@ -79,7 +96,7 @@ func (p *Price) expectedOutput(a *Ask) int64 {
 	}
 	out := int64(outputUsual)
 	if a.RecentOutput > 0 {
-		out = max(clamp(a.RecentOutput)*3/2, outputFloor)
+		out = max(clamp(clamp(a.RecentOutput)*3/2), outputFloor)
 	}
 	if a.MaxOutput > 0 {
 		out = min(out, a.MaxOutput)
@@ -121,20 +138,29 @@ func (p *Price) worstInput(a *Ask) (int64, bool) {
 	return most, true
 }
 
-// worth is the cost of input at its dearest, output at its dearest, and searches, in the tier of the input's size.
-func (p *Price) worth(a *Ask, input, output, searches int64) ledger.Nano {
-	r := p.rates(input)
-	read := max(r.Input, r.CacheWrite5m)
+// worth is what l costs at most, in the tier of its input's size. Usually input is read plainly or written to a cache, and
+// output is text; in the worst case each token is of the dearest kind that the request allows.
+func (p *Price) worth(a *Ask, l load, worst bool) ledger.Nano {
+	r := p.rates(l.input)
+	read, write := max(r.Input, r.CacheWrite5m), max(r.Output, r.Reasoning)
 	if a.Long {
 		read = max(read, r.CacheWrite1h)
 	}
-	media := min(clamp(a.Media), input)
+	media := min(clamp(a.Media), l.input)
+	heard := max(read, r.AudioInput)
+	if worst {
+		read = max(read, r.CacheRead)
+		write = max(write, r.AudioOutput, r.Image)
+		if media > 0 {
+			media = l.input
+		}
+	}
 	var s sum
-	s.add(input-media, read)
-	s.add(media, max(read, r.AudioInput))
-	s.add(output, max(r.Output, r.Reasoning))
-	s.times(p.Service[a.Service])
-	s.add(searches, each(r.WebSearch))
+	s.add(l.input-media, read)
+	s.add(media, heard)
+	s.add(l.output, write)
+	s.times(p.factor(a.Service))
+	s.add(l.searches, each(r.WebSearch))
 	s.add(1, each(r.Call))
 	return s.nano()
 }

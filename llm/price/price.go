@@ -63,7 +63,7 @@ type Price struct {
 	// Assumed are the fields without a figure of their own. They hold the rate of the nearest kind that is not cheaper
 	// than it in practice; a cost that rests on one is an estimate.
 	Assumed Field
-	Service map[string]Ratio // by service tier: the factor on all rates; a tier that is not here counts as standard
+	Service map[string]Ratio // by service tier: the factor on the token rates; see factor for those that are not here
 
 	units map[string]ledger.Nano
 }
@@ -73,6 +73,26 @@ type Ratio struct{ Num, Den int64 }
 
 // searchAssumed is the price of one provider-run web search where none is known: the dearest in the catalog.
 const searchAssumed = 35 * ledger.USD / 1000
+
+// dearAssumed is the factor of a service tier that costs more where a list price does not say how much: the catalog's
+// largest but for single models.
+var dearAssumed = Ratio{5, 2}
+
+// factor is the factor of a service tier. What the catalog does not know costs as much as the standard tier, or more if
+// that is what the tier is for. A declared price holds for every tier.
+func (p *Price) factor(service string) Ratio {
+	r, ok := p.Service[service]
+	if !ok && (service == "priority" || service == "fast") && p.List != declared && p.List != noPrice {
+		return dearAssumed
+	}
+	return r
+}
+
+// The price lists beside the catalog's versions.
+const (
+	declared = "config"
+	noPrice  = "unpriced"
+)
 
 // build fills the rates that have no figure of their own and prepares the entry's unit prices. known are the fields that
 // have one.
@@ -178,7 +198,7 @@ func (p *Price) Cost(q *ledger.Quantities, service string) ledger.Nano {
 	s.add(q.AudioInputTokens, r.AudioInput)
 	s.add(q.AudioOutputTokens, r.AudioOutput)
 	s.add(q.ImageTokens, r.Image)
-	s.times(p.Service[service])
+	s.times(p.factor(service))
 	s.add(q.WebSearches, each(r.WebSearch))
 	s.add(q.Calls, each(r.Call))
 	return s.nano()

@@ -24,17 +24,17 @@ type Terms struct {
 // ErrUnknownPrice and says what to write.
 func (c *Catalog) Find(t *Terms, model string, now time.Time) (*Price, error) {
 	listed, ok := c.Lookup(t.Kind, model, now)
-	declared := t.Price
-	if own := t.Models[model]; own != nil {
-		declared = own
+	own := t.Price
+	if p := t.Models[model]; p != nil {
+		own = p
 	}
 	switch {
-	case declared != nil && ok && declared.Limits == (Limits{}):
-		p := *declared
+	case own != nil && ok && own.Limits == (Limits{}):
+		p := *own
 		p.Limits = listed.Limits
 		return &p, nil
-	case declared != nil:
-		return declared, nil
+	case own != nil:
+		return own, nil
 	case ok:
 		return listed, nil
 	case t.Unpriced:
@@ -46,7 +46,7 @@ func (c *Catalog) Find(t *Terms, model string, now time.Time) (*Price, error) {
 
 // unpriced is the price of models that are allowed without one.
 func unpriced() *Price {
-	p := (&Price{Name: "unpriced", List: "unpriced"}).build(Input | Output)
+	p := (&Price{Name: noPrice, List: noPrice}).build(Input | Output)
 	p.Assumed |= Input | Output
 	return p
 }
@@ -78,7 +78,7 @@ func (r *Rates) fieldOf(name string) (*Rate, *ledger.Nano, Field) {
 
 // Free is the price `0`: declared, and nothing.
 func Free() *Price {
-	return (&Price{Name: "config", List: "config", Source: "config"}).build(everything)
+	return (&Price{Name: declared, List: declared, Source: declared}).build(everything)
 }
 
 const everything = Call<<1 - 1
@@ -86,7 +86,7 @@ const everything = Call<<1 - 1
 // Parse reads a declared price: rates as "0.10 USD/1M", web_search and call as "0.001 USD", each also "0". One that names
 // tokens must name both input and output, so that neither is free by omission. Errors are *FieldError.
 func Parse(fields map[string]string) (*Price, error) {
-	p := &Price{Name: "config", List: "config", Source: "config"}
+	p := &Price{Name: declared, List: declared, Source: declared}
 	known := Field(0)
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		rate, money, field := p.Rates.fieldOf(name)

@@ -16,6 +16,7 @@ const (
 	mediaTokens      = 1_600
 	pdfBytesPerToken = 40  // of base64
 	mediaBytesMin    = 512 // shorter strings are text, whatever they look like
+	prefixBytesMax   = 128 // of a data URL before its base64
 )
 
 // Measure sizes a request body, which must have passed the strict scan, in one walk from string to string, without
@@ -49,10 +50,10 @@ func Measure(body []byte) Size {
 
 // long takes a long string for media if it is base64.
 func (s *Size) long(text []byte) {
-	if _, rest, ok := bytes.Cut(text[:min(len(text), 128)], []byte(";base64,")); ok {
-		text = text[len(text)-len(rest)-max(0, len(text)-128):]
+	if at := bytes.Index(text[:min(len(text), prefixBytesMax)], []byte(";base64,")); at >= 0 {
+		text = text[at+len(";base64,"):]
 	}
-	if !base64(text) {
+	if !isBase64(text) {
 		return
 	}
 	s.Bytes -= int64(len(text))
@@ -63,8 +64,8 @@ func (s *Size) long(text []byte) {
 	s.Media += mediaTokens
 }
 
-// base64 looks at both ends of text. Words and code have spaces, escapes and punctuation well within 256 bytes.
-func base64(text []byte) bool {
+// isBase64 looks at both ends of text. Words and code have spaces, escapes and punctuation well within 256 bytes.
+func isBase64(text []byte) bool {
 	const look = 256
 	for _, part := range [...][]byte{text[:min(look, len(text))], text[max(0, len(text)-look):]} {
 		for i, c := range part {
@@ -81,29 +82,37 @@ func base64(text []byte) bool {
 
 // name looks at a member whose value follows.
 func (s *Size) name(name, value []byte) {
+	value = skipSpace(value)
+	tokens := int64(0) // how much a stored conversation holds is not known at all
 	switch string(name) {
-	case "image_url", "url", "file_id", "file_url", "file_uri", "fileUri", "previous_response_id", "conversation", "container", "server_url", "vector_store_ids", "prompt":
 	case "ttl":
-		value = skipSpace(value)
 		s.Long = s.Long || bytes.HasPrefix(value, []byte(`"1h"`))
 		return
+	case "image_url", "url", "file_id", "file_url", "file_uri":
+		if !pointer(value) {
+			return
+		}
+		tokens = mediaTokens
+	case "previous_response_id", "server_url", "container", "conversation":
+		if !pointer(value) && !bytes.HasPrefix(value, []byte("{")) {
+			return
+		}
+	case "prompt", "vector_store_ids":
+		if !bytes.HasPrefix(value, []byte("{")) && !bytes.HasPrefix(value, []byte("[")) {
+			return
+		}
 	default:
-		s.Remote = s.Remote || escaped(name) // it could be any of these
-		return
+		if !escaped(name) { // in escapes it could be any of these
+			return
+		}
 	}
-	value = skipSpace(value)
-	if len(value) < 2 || value[0] != '"' && value[0] != '[' && !objectReference(name, value) || bytes.HasPrefix(value, []byte(`"data:`)) || value[1] == '"' {
-		return
-	}
-	if !s.Remote || string(name) == "url" || string(name) == "image_url" || string(name) == "file_id" {
-		s.Media += mediaTokens
-	}
+	s.Media += tokens
 	s.Remote = true
 }
 
-// objectReference reports whether the member's object is itself a reference, and not the place of one.
-func objectReference(name, value []byte) bool {
-	return value[0] == '{' && (string(name) == "conversation" || string(name) == "prompt" || string(name) == "container")
+// pointer reports whether value is a string that points somewhere: neither empty nor a data URL.
+func pointer(value []byte) bool {
+	return len(value) > 1 && value[0] == '"' && value[1] != '"' && !bytes.HasPrefix(value, []byte(`"data:`))
 }
 
 // escaped reports whether name has letters in escapes.

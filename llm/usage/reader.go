@@ -132,8 +132,12 @@ func (r *Reader) iterations(value []byte) {
 	r.counts.raise(&all)
 }
 
-// tier keeps the service tier if it is one that can change the price.
+// tier keeps the service tier if it is one that can change the price. Anthropic's "priority" is capacity bought before and
+// changes none.
 func (r *Reader) tier(value []byte) {
+	if r.dialect == vendor.Messages {
+		return
+	}
 	for _, known := range [...]string{"flex", "priority", "batch", "scale"} {
 		if string(inner(value)) == known {
 			r.service = known

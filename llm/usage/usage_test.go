@@ -128,11 +128,3 @@ func TestEveryShapeOfUsageComesToItsCost(t *testing.T) {
 		check("event", s.Result(1, true))
 	}
 }
-
-func read(d vendor.Dialect, events ...string) Reader {
-	r := NewReader(d)
-	for _, e := range events {
-		r.Event([]byte(e))
-	}
-	return r
-}
