@@ -23,18 +23,24 @@ const (
 // allocating. Base64 media are told from text by their alphabet; members that point elsewhere by their name.
 func Measure(body []byte) Size {
 	s := Size{Bytes: int64(len(body))}
-	for i := 0; ; {
-		q := bytes.IndexByte(body[i:], '"')
-		if q < 0 {
-			return s
+	for i := 0; i < len(body); {
+		if body[i] != '"' {
+			i++
+			continue
 		}
-		i += q
-		end := stringEnd(body[i:])
-		if end < 0 {
-			return s
+		i++
+		start := i
+		for i < len(body) && body[i] != '"' {
+			if body[i] == '\\' {
+				i++
+			}
+			i++
 		}
-		text := body[i+1 : i+end-1]
-		i += end
+		if i >= len(body) {
+			break
+		}
+		text := body[start:i]
+		i++
 		switch {
 		case len(text) >= mediaBytesMin:
 			s.long(text)
@@ -46,6 +52,7 @@ func Measure(body []byte) Size {
 			}
 		}
 	}
+	return s
 }
 
 // long takes a long string for media if it is base64.

@@ -68,26 +68,21 @@ func skipSpace(b []byte) []byte {
 	return b
 }
 
-// stringEnd returns the length of the string literal that b starts with, or -1.
+// stringEnd returns the length of the string literal that b starts with, or -1. Most are short: a search for the quote
+// costs more than the walk to it.
 func stringEnd(b []byte) int {
 	if len(b) == 0 || b[0] != '"' {
 		return -1
 	}
-	for i := 1; ; {
-		q := bytes.IndexByte(b[i:], '"')
-		if q < 0 {
-			return -1
-		}
-		i += q
-		slashes := 0
-		for b[i-1-slashes] == '\\' {
-			slashes++
-		}
-		i++
-		if slashes%2 == 0 {
-			return i
+	for i := 1; i < len(b); i++ {
+		switch b[i] {
+		case '"':
+			return i + 1
+		case '\\':
+			i++
 		}
 	}
+	return -1
 }
 
 // valueEnd returns the length of the value that b starts with; of one that is cut off, all of b.
