@@ -119,7 +119,10 @@ func TestNothingCostsMoreThanItsWorstCase(t *testing.T) {
 			prices = append(prices, d.price)
 		}
 	}
-	prices = append(prices, holdPrice(Limits{}), holdPrice(Limits{Context: 200_000, Output: 32_000}), Free())
+	odd := parse(t, map[string]string{"input": "1 USD/1M", "output": "1 USD/1M", "cache_read": "3 USD/1M", "cache_write": "0.5 USD/1M", "reasoning": "9 USD/1M"})
+	for range 50 {
+		prices = append(prices, holdPrice(Limits{}), holdPrice(Limits{Context: 200_000, Output: 32_000}), Free(), odd)
+	}
 	bounded := 0
 	for range 200_000 {
 		p := prices[r.IntN(len(prices))]

@@ -43,6 +43,7 @@ func TestNobodyDragsTheRatioOff(t *testing.T) {
 	if input, _ := h.Expect("k", "p/m", Size{Bytes: 80}); input > 80 {
 		t.Errorf("80 bytes are expected to be %d tokens", input)
 	}
+	h = NewHistory()
 	before, _ := h.Expect("k", "p/m", Size{Bytes: 8_000})
 	h.Observe("k", "p/m", Size{Bytes: 10, Media: 1_600}, &ledger.Quantities{InputTokens: 9_000})
 	h.Observe("k", "p/m", Size{Bytes: 10, Remote: true}, &ledger.Quantities{InputTokens: 9_000})
