@@ -22,15 +22,17 @@ const (
 // Deny appends a denied entry. It does not wait for the disk. Calls without a principal add up: the first refusal of a
 // source is written at once, those of the minute after it as one further entry with their count.
 func (l *Ledger) Deny(c *policy.Call, d *policy.Decision, reason string) error {
-	e, err := l.begin(c, d, Denied)
-	if err != nil {
+	draft := l.draft()
+	defer l.discard(draft)
+	e := &draft.entry
+	if err := l.begin(e, c, d, Denied); err != nil {
 		return err
 	}
 	e.Detail = reason[:min(len(reason), detailBytesMax)]
 	if c.Principal == nil && !l.turned.first(l, e) {
 		return nil
 	}
-	return l.append(e)
+	return l.append(draft)
 }
 
 // turnedAway adds up refusals of callers without a key.
@@ -81,7 +83,7 @@ func (t *turnedAway) expire(l *Ledger) {
 	t.mu.Unlock()
 	for i := range due {
 		// An error means that the disk fails, which the calls of those who have a key tell louder.
-		_ = l.append(&due[i])
+		_ = l.append(&draft{entry: due[i]})
 	}
 }
 
@@ -127,6 +129,6 @@ func (t *turnedAway) flush(l *Ledger) {
 	}
 	t.mu.Unlock()
 	for i := range due {
-		_ = l.append(&due[i])
+		_ = l.append(&draft{entry: due[i]})
 	}
 }

@@ -73,7 +73,7 @@ type Ledger struct {
 	journal  *journal.Journal
 	recovery Recovery
 	macs     sync.Pool // *digester
-	buffers  sync.Pool // *[]byte
+	drafts   sync.Pool // *draft
 	turned   turnedAway
 
 	// mu guards all below. It is never held over I/O: an entry is staged under it, so that the journal has entries in
@@ -147,7 +147,7 @@ func prepare(cfg Config) (*Ledger, error) {
 		rules:    map[policy.RuleLimit]*ruleLimit{},
 	}
 	l.macs.New = func() any { return newDigester(cfg.DigestKey) }
-	l.buffers.New = func() any { b := make([]byte, 0, 1024); return &b }
+	l.drafts.New = func() any { return &draft{wire: make([]byte, 0, 1024)} }
 	return l, nil
 }
 
@@ -229,15 +229,28 @@ func unwritable(err error) error {
 	return fmt.Errorf("%w: %w", ErrUnwritable, err)
 }
 
-// append stages e in the given order of locks (the caller holds no lock) and hands it to the kernel.
-func (l *Ledger) append(e *Entry) error {
+// draft is an entry being made and its wire form, reused from call to call: both are too large for each call to make anew.
+type draft struct {
+	entry Entry
+	wire  []byte
+}
+
+func (d *draft) encode() []byte {
+	d.wire = d.entry.appendTo(d.wire[:0])
+	return d.wire
+}
+
+func (l *Ledger) draft() *draft { return l.drafts.Get().(*draft) }
+
+// discard takes a draft back. Nothing of it may be in use.
+func (l *Ledger) discard(d *draft) { l.drafts.Put(d) }
+
+// append stages d's entry and hands it to the kernel.
+func (l *Ledger) append(d *draft) error {
 	if err := l.journal.Ready(); err != nil {
 		return unwritable(err)
 	}
-	b := l.buffers.Get().(*[]byte)
-	defer l.buffers.Put(b)
-	*b = e.appendTo((*b)[:0])
-	t, err := l.journal.Stage(*b)
+	t, err := l.journal.Stage(d.encode())
 	if err == nil {
 		err = l.journal.Flush(t)
 		l.journal.SyncLazily()

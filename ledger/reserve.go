@@ -36,37 +36,34 @@ type Reservation struct {
 // A call of a counted action counts as one call. A retry (Attempt above 1) does not, if the call it names as Parent
 // counted; so when the first attempt was refused or never left, the first that does leave counts.
 func (l *Ledger) Reserve(ctx context.Context, c *policy.Call, d *policy.Decision, h Hold) (*Reservation, error) {
-	r := &Reservation{ledger: l, who: c.Principal, onBehalf: c.OnBehalf, id: c.ID}
-	e, err := l.begin(c, d, Reserved)
-	if err != nil {
-		return nil, err
-	}
 	if h.Cost < 0 || h.Tokens < 0 || int64(h.Cost) > amountMax || h.Tokens > amountMax {
 		return nil, fmt.Errorf("ledger: a hold of %s and %d tokens cannot be", h.Cost, h.Tokens)
 	}
 	if err := l.journal.Ready(); err != nil {
 		return nil, unwritable(err)
 	}
-	if r.id == "" {
-		r.id = e.ID.String()
+	draft := l.draft()
+	defer l.discard(draft)
+	e := &draft.entry
+	if err := l.begin(e, c, d, Reserved); err != nil {
+		return nil, err
 	}
 	e.Hold, e.HoldTokens, e.PriceList, e.Prices = h.Cost, h.Tokens, h.PriceList, h.Prices
 	e.Digest = l.Digest(c.Args)
-	r.parent, r.trace = e.Parent, e.Trace
-	r.hold.id = e.ID
-	r.hold.slot = c.Action.Counted()
-	r.hold.expected = amounts{nano: int64(h.Cost), tokens: h.Tokens}
-	r.hold.worst = amounts{nano: max(worst(int64(h.Worst)), int64(h.Cost)), tokens: max(worst(h.WorstTokens), h.Tokens)}
-
+	r := &Reservation{ledger: l, id: c.ID, who: c.Principal, onBehalf: c.OnBehalf, parent: e.Parent, trace: e.Trace}
+	r.hold = hold{
+		id: e.ID, slot: c.Action.Counted(),
+		expected: amounts{nano: int64(h.Cost), tokens: h.Tokens},
+		worst:    amounts{nano: max(worst(int64(h.Worst)), int64(h.Cost)), tokens: max(worst(h.WorstTokens), h.Tokens)},
+	}
 	var laid []policy.RuleLimit
 	if d != nil {
 		laid = d.Limits
 	}
-	if err := r.take(e, laid); err != nil {
+	if err := r.take(draft, laid); err != nil {
 		if over, ok := errors.AsType[*LimitError](err); ok {
 			e.Kind, e.Counted, e.Detail = Denied, false, over.Error()
-			e.Worst, e.WorstTokens = 0, 0
-			if failed := l.append(e); failed != nil {
+			if failed := l.append(draft); failed != nil {
 				return nil, errors.Join(err, failed)
 			}
 		}
@@ -86,9 +83,9 @@ func worst(n int64) int64 {
 // unbounded never fits a limit, and stays so when something is added to it.
 const unbounded = 2 * amountMax
 
-// begin makes the entry of a call.
-func (l *Ledger) begin(c *policy.Call, d *policy.Decision, kind Kind) (*Entry, error) {
-	e := &Entry{
+// begin fills e with what a call and its decision say.
+func (l *Ledger) begin(e *Entry, c *policy.Call, d *policy.Decision, kind Kind) error {
+	*e = Entry{
 		Kind: kind, Time: c.Now, Who: whoOf(c.Principal), OnBehalf: c.OnBehalf, Source: c.Source,
 		Action: c.Action, Upstream: c.Upstream, Target: c.Target, Attempt: c.Attempt, Trace: parseTrace(c.TraceID),
 	}
@@ -102,23 +99,20 @@ func (l *Ledger) begin(c *policy.Call, d *policy.Decision, kind Kind) (*Entry, e
 	if c.ID == "" {
 		e.ID = NewID(e.Time)
 	} else if e.ID, err = ParseID(c.ID); err != nil || e.ID.IsZero() {
-		return nil, fmt.Errorf("ledger: call id %q is not a UUID", c.ID)
+		return fmt.Errorf("ledger: call id %q is not a UUID", c.ID)
 	}
 	if c.Parent != "" {
 		if e.Parent, err = ParseID(c.Parent); err != nil {
-			return nil, fmt.Errorf("ledger: parent id %q is not a UUID", c.Parent)
+			return fmt.Errorf("ledger: parent id %q is not a UUID", c.Parent)
 		}
 	}
-	return e, nil
+	return nil
 }
 
-// take checks the limits, takes from them and stages e, in one step.
-func (r *Reservation) take(e *Entry, laid []policy.RuleLimit) error {
-	l, h := r.ledger, &r.hold
+// take checks the limits, takes from them and stages the draft's entry, in one step.
+func (r *Reservation) take(draft *draft, laid []policy.RuleLimit) error {
+	l, h, e := r.ledger, &r.hold, &draft.entry
 	who := principalKey(&e.Who)
-	buf := l.buffers.Get().(*[]byte)
-	defer l.buffers.Put(buf)
-
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.book.open[h.id] != nil {
@@ -139,8 +133,7 @@ func (r *Reservation) take(e *Entry, laid []policy.RuleLimit) error {
 	if h.hard {
 		e.Worst, e.WorstTokens = Nano(h.worst.nano), h.worst.tokens
 	}
-	*buf = e.appendTo((*buf)[:0])
-	t, err := l.journal.Stage(*buf)
+	t, err := l.journal.Stage(draft.encode())
 	if err != nil {
 		return unwritable(err)
 	}
@@ -198,7 +191,12 @@ func (r *Reservation) written(ctx context.Context) error {
 }
 
 // ID is the reserved entry's id, which is the call's.
-func (r *Reservation) ID() string { return r.id }
+func (r *Reservation) ID() string {
+	if r.id == "" {
+		return r.hold.id.String()
+	}
+	return r.id
+}
 
 // Synced returns when the reserved entry is on disk (at once with Strict and Relaxed).
 func (r *Reservation) Synced(ctx context.Context) error {
@@ -228,7 +226,10 @@ func (r *Reservation) Extend(cost Nano, tokens int64) error {
 		return unwritable(err)
 	}
 	now := l.cfg.Now()
-	e := r.entry(Reserved, now)
+	draft := l.draft()
+	defer l.discard(draft)
+	e := &draft.entry
+	r.begin(e, Reserved, now)
 	e.Hold, e.HoldTokens = cost, tokens
 	t, err := func() (journal.Ticket, error) {
 		l.mu.Lock()
@@ -237,11 +238,11 @@ func (r *Reservation) Extend(cost Nano, tokens int64) error {
 			return journal.Ticket{}, ErrEnded
 		}
 		more := *h
-		more.extend(&e)
+		more.extend(e)
 		if err := l.fitMore(h, &more, now.UnixNano()); err != nil {
 			return journal.Ticket{}, err
 		}
-		t, err := l.journal.Stage(e.appendTo(nil))
+		t, err := l.journal.Stage(draft.encode())
 		if err != nil {
 			return t, err
 		}
@@ -277,19 +278,20 @@ func (r *Reservation) Void(o Outcome) error {
 func (r *Reservation) end(kind Kind, o Outcome) error {
 	l, h := r.ledger, &r.hold
 	now := l.cfg.Now()
-	e := r.entry(kind, now)
+	draft := l.draft()
+	defer l.discard(draft)
+	e := &draft.entry
+	r.begin(e, kind, now)
 	e.Cost, e.Quantities, e.Estimated = clampNano(o.Usage.Cost), o.Usage.Quantities.clamped(), o.Usage.Estimated
 	e.Status, e.Code, e.Latency, e.Detail = o.Status, o.Code, o.Latency, o.Detail
-	buf := l.buffers.Get().(*[]byte)
-	defer l.buffers.Put(buf)
-	*buf = e.appendTo((*buf)[:0])
+	wire := draft.encode()
 	t, err := func() (journal.Ticket, error) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if r.ended {
 			return journal.Ticket{}, ErrEnded
 		}
-		t, err := l.journal.Stage(*buf)
+		t, err := l.journal.Stage(wire)
 		if err != nil {
 			return t, unwritable(err)
 		}
@@ -309,10 +311,10 @@ func (r *Reservation) end(kind Kind, o Outcome) error {
 	return unwritable(err)
 }
 
-// entry makes a further entry about the call.
-func (r *Reservation) entry(kind Kind, now time.Time) Entry {
+// begin fills e as a further entry about the call.
+func (r *Reservation) begin(e *Entry, kind Kind, now time.Time) {
 	k := &r.hold.lane.key
-	return Entry{
+	*e = Entry{
 		ID: NewID(now), Time: now, Kind: kind, Resolves: r.hold.id, Parent: r.parent, Trace: r.trace, Who: whoOf(r.who),
 		OnBehalf: r.onBehalf, Action: k.action, Upstream: k.upstream, Target: k.target,
 	}

@@ -98,6 +98,10 @@ type Journal struct {
 	failing      atomic.Bool // the last write or sync failed; cleared by a sync of everything
 	syncedEnd    atomic.Pointer[Position]
 
+	// asked and gathering say that a sync, soon or lazily, is coming that has not begun, so nobody need wake the
+	// background goroutine for it again. Each sync clears them before it looks at what is staged.
+	asked, gathering atomic.Bool
+
 	now  chan struct{} // somebody waits
 	soon chan struct{} // nobody waits, but will
 	lazy chan struct{} // nobody will wait
@@ -165,10 +169,18 @@ func (j *Journal) Flush(t Ticket) error {
 }
 
 // SyncSoon asks for a sync that will be waited for later.
-func (j *Journal) SyncSoon() { wake(j.soon) }
+func (j *Journal) SyncSoon() {
+	if !j.asked.Load() && j.asked.CompareAndSwap(false, true) {
+		wake(j.soon)
+	}
+}
 
 // SyncLazily asks for a sync within the gather time.
-func (j *Journal) SyncLazily() { wake(j.lazy) }
+func (j *Journal) SyncLazily() {
+	if !j.asked.Load() && !j.gathering.Load() && j.gathering.CompareAndSwap(false, true) {
+		wake(j.lazy)
+	}
+}
 
 func wake(c chan struct{}) {
 	select {
@@ -238,7 +250,6 @@ func (j *Journal) run() {
 	var last time.Time // end of the last sync
 	gather := time.NewTimer(time.Hour)
 	gather.Stop()
-	gathering := false
 	for {
 		select {
 		case <-j.stop:
@@ -249,20 +260,16 @@ func (j *Journal) run() {
 				return
 			}
 		case <-j.lazy:
-			if !gathering {
-				gathering = true
-				gather.Reset(j.gather)
-			}
+			gather.Reset(j.gather)
 			continue
 		case <-gather.C:
 		}
-		gathering = false
 		gather.Stop()
 		if j.sync() != nil {
 			if !j.pause(retryGap) {
 				return
 			}
-			wake(j.lazy)
+			j.SyncLazily()
 		}
 		last = time.Now()
 	}

@@ -63,6 +63,8 @@ func (j *Journal) sync() error {
 
 // force is sync for a caller that holds syncing.
 func (j *Journal) force() error {
+	j.asked.Store(false)
+	j.gathering.Store(false)
 	j.writing.Lock()
 	j.staging.Lock()
 	g := j.group // swapped before the write, so that all its frames are in it
