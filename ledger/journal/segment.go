@@ -41,7 +41,7 @@ func (j *Journal) reserve(end int64) error {
 	if end <= j.reserved {
 		return nil
 	}
-	size := (end/reserveBytes + 1) * reserveBytes
+	size := max(end, min((end/reserveBytes+1)*reserveBytes, j.segmentBytes))
 	if err := j.file.Reserve(size); err != nil {
 		return err
 	}

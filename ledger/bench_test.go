@@ -1,0 +1,75 @@
+package ledger_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/tollgate/tollgate/ledger"
+	"github.com/tollgate/tollgate/policy"
+)
+
+// BenchmarkCall is the ledger's part of one call with four limits and 1.5 KB of arguments: Reserve and Post. At 64
+// callers each waits for its line to be synced where its durability says so.
+func BenchmarkCall(b *testing.B) {
+	for _, durability := range []ledger.Durability{ledger.Overlap, ledger.Strict, ledger.Relaxed} {
+		for _, callers := range []int{1, 64} {
+			b.Run(fmt.Sprintf("%s/callers=%d", durability, callers), func(b *testing.B) {
+				l := benchLedger(b, durability)
+				c := toolCall()
+				c.Args = bytes.Repeat([]byte("a"), 1500)
+				d := &policy.Decision{Rules: []string{"tools"}, Revision: "3f786850e387550fdab836ed7e6dc881de23001b"}
+				h := ledger.Hold{Cost: 1000, Worst: 2000, Tokens: 1000, WorstTokens: 4000}
+				o := ledger.Outcome{Status: ledger.OK, Code: 200, Latency: time.Second,
+					Usage: ledger.Usage{Cost: 900, Quantities: ledger.Quantities{InputTokens: 700, OutputTokens: 200, Calls: 1}}}
+				call := func() {
+					r, err := l.Reserve(context.Background(), c, d, h)
+					if err != nil {
+						b.Error(err)
+						return
+					}
+					if err := r.Post(o); err != nil {
+						b.Error(err)
+					}
+				}
+				b.ReportAllocs()
+				if callers == 1 {
+					for b.Loop() {
+						call()
+					}
+					return
+				}
+				b.SetParallelism(callers / runtime.GOMAXPROCS(0))
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						call()
+					}
+				})
+			})
+		}
+	}
+}
+
+func benchLedger(b *testing.B, durability ledger.Durability) *ledger.Ledger {
+	l, err := ledger.Open(ledger.Config{Dir: b.TempDir(), Durability: durability})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { l.Close() })
+	at := map[ledger.Scope][]ledger.Limit{}
+	for scope, text := range map[ledger.Scope]string{
+		{Level: ledger.CustomerLevel, Name: "acme"}: "9000 USD / 1M", {Level: ledger.TeamLevel, Name: "platform"}: "9000 USD / 1d hard",
+		{Level: ledger.KeyLevel, Name: "k1"}: "5000M calls / 1m", {Level: ledger.UserLevel, Name: "ann"}: "500 concurrent",
+	} {
+		limit, err := ledger.ParseLimit(text)
+		if err != nil {
+			b.Fatal(err)
+		}
+		at[scope] = append(at[scope], limit)
+	}
+	l.SetLimits(at)
+	return l
+}
