@@ -75,6 +75,9 @@ type Ledger struct {
 	macs     sync.Pool // *digester
 	drafts   sync.Pool // *draft
 	turned   turnedAway
+	closing  chan struct{} // closed by Close
+	once     sync.Once     // for closing
+	kept     chan struct{} // closed when the goroutine that stores checkpoints has ended
 
 	// mu guards all below. It is never held over I/O: an entry is staged under it, so that the journal has entries in
 	// the order their limits were checked in, and written after.
@@ -97,13 +100,16 @@ func Open(cfg Config) (*Ledger, error) {
 		gather = relaxedGather
 	}
 	options := journal.Options{Writer: journal.Writer(NewID(l.cfg.Now())), SegmentBytes: cfg.SegmentBytes, Gather: gather}
-	l.journal, l.recovery.Journal, err = journal.Open(l.dir, journal.Position{}, options, l.replay)
+	var from journal.Position
+	l.book, from = restored(l.dir, l.cfg.Location)
+	l.journal, l.recovery.Journal, err = journal.Open(l.dir, from, options, l.replay)
 	if err != nil {
 		return nil, fmt.Errorf("open ledger %s: %w", cfg.Dir, err)
 	}
 	if err := l.postInterrupted(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open ledger %s: post the calls that were cut: %w", cfg.Dir, err), l.journal.Close())
 	}
+	go l.keepCheckpoints()
 	return l, nil
 }
 
@@ -145,6 +151,8 @@ func prepare(cfg Config) (*Ledger, error) {
 		counters: map[Scope][]*counter{},
 		readings: map[Scope]*reading{},
 		rules:    map[policy.RuleLimit]*ruleLimit{},
+		closing:  make(chan struct{}),
+		kept:     make(chan struct{}),
 	}
 	l.macs.New = func() any { return newDigester(cfg.DigestKey) }
 	l.drafts.New = func() any { return &draft{wire: make([]byte, 0, 1024)} }
@@ -218,7 +226,17 @@ func (l *Ledger) Sync(ctx context.Context) error { return unwritable(l.journal.S
 // Close syncs and closes. Reservations still open are left to the next start.
 func (l *Ledger) Close() error {
 	l.turned.flush(l)
-	return unwritable(l.journal.Close())
+	l.once.Do(func() { close(l.closing) })
+	<-l.kept
+	if err := l.journal.Close(); err != nil {
+		return unwritable(err)
+	}
+	end, _ := l.journal.Durable() // all there is
+	l.mu.Lock()
+	c := l.book.checkpoint(end)
+	l.mu.Unlock()
+	_ = c.save(l.dir) // without it the next start takes longer, no more
+	return nil
 }
 
 // unwritable marks an error of the journal as one that forbids the call.

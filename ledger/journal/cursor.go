@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -163,6 +164,10 @@ func (c *Cursor) open(limit Position) error {
 	f, err := c.dir.OpenRead(segmentName(c.pos.Segment))
 	if err != nil {
 		return fmt.Errorf("open journal: %w", err)
+	}
+	if size, err := f.Size(); err != nil || size < c.pos.Offset {
+		f.Close()
+		return &TornError{segmentName(c.pos.Segment), c.pos.Offset, fmt.Errorf("it ends before the place to read from: %w", cmp.Or(err, io.ErrUnexpectedEOF)), false}
 	}
 	c.file, c.buf, c.at = f, c.buf[:0], 0
 	return nil

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -131,8 +132,8 @@ func (r *Recovery) cut(dir durable.Dir) error {
 	return f.Sync()
 }
 
-// Wait returns once a sync went beyond p, or after d, or when the journal is closed.
-func (j *Journal) Wait(p Position, d time.Duration) {
+// Wait returns once a sync went beyond p, or after d, or with ctx, or when the journal is closed.
+func (j *Journal) Wait(ctx context.Context, p Position, d time.Duration) {
 	end, synced := j.Durable()
 	if p.Before(end) {
 		return
@@ -142,6 +143,7 @@ func (j *Journal) Wait(p Position, d time.Duration) {
 	select {
 	case <-synced:
 	case <-t.C:
+	case <-ctx.Done():
 	case <-j.done:
 	}
 }

@@ -1,0 +1,102 @@
+package ledger
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/tollgate/tollgate/ledger/journal"
+)
+
+// Balance is how a limit stands. Amounts are in the limit's unit, money in nano-USD.
+type Balance struct {
+	Scope Scope
+	Limit Limit
+	Used  int64     // by calls that have ended, in the current window
+	Held  int64     // by calls under way
+	Left  int64     // never below zero
+	Reset time.Time // when the window ends; zero for one that slides and for concurrent
+}
+
+// Spell writes an amount of the balance with its unit.
+func (b *Balance) Spell(n int64) string { return spellAmount(n, b.Limit.Unit) }
+
+// Balances lists how every limit stands, outermost level first, then by name. Limits laid by rules are listed once a
+// call has met them.
+func (l *Ledger) Balances() []Balance {
+	now := l.cfg.Now().UnixNano()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now = max(now, l.book.last)
+	var out []Balance
+	for _, list := range l.counters {
+		for _, c := range list {
+			if c.limit.Text != "" { // not a reading of Spend
+				out = append(out, l.balance(c, now))
+			}
+		}
+	}
+	for _, a := range l.book.accounts {
+		if a.key.rule == "" {
+			continue
+		}
+		for _, ln := range a.lanes {
+			for _, c := range ln.counters {
+				out = append(out, l.balance(c, now))
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Balance) int {
+		return cmp.Or(cmp.Compare(a.Scope.Level.depth(), b.Scope.Level.depth()), cmp.Compare(a.Scope.Name, b.Scope.Name),
+			cmp.Compare(a.Limit.Text, b.Limit.Text))
+	})
+	return out
+}
+
+func (lv Level) depth() int {
+	return slices.Index([]Level{CustomerLevel, TeamLevel, KeyLevel, UserLevel, RuleLevel}, lv)
+}
+
+// balance reads one counter. The caller holds mu.
+func (l *Ledger) balance(c *counter, now int64) Balance {
+	c.advance(now)
+	b := Balance{Scope: c.scope, Limit: c.limit, Left: c.left()}
+	for _, h := range l.book.open {
+		if !c.covers(h.at) && c.limit.Unit != UnitConcurrent {
+			continue
+		}
+		for counting := range h.counters() {
+			if counting == c {
+				b.Held += h.taken(&c.limit)
+			}
+		}
+	}
+	b.Used = c.sum - b.Held
+	if c.end != 0 {
+		b.Reset = time.Unix(0, c.end).In(l.cfg.Location)
+	}
+	return b
+}
+
+// Inspect reads how limits stand in a directory that no process has open, and writes nothing. Calls that a crash left
+// open are listed as held.
+func Inspect(cfg Config, limits map[Scope][]Limit) ([]Balance, error) {
+	l, err := prepare(cfg)
+	if err != nil {
+		return nil, err
+	}
+	var from journal.Position
+	l.book, from = restored(l.dir, l.cfg.Location)
+	r := NewReader(l.dir, from)
+	defer r.Close()
+	for e, err := range r.All() {
+		if err == nil {
+			err = l.book.apply(e)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	l.SetLimits(limits)
+	return l.Balances(), nil
+}

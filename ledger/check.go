@@ -1,0 +1,216 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/tollgate/tollgate/internal/durable"
+	"github.com/tollgate/tollgate/ledger/journal"
+)
+
+// Report is what a walk over the whole ledger found.
+type Report struct {
+	Entries int
+	Writers int // starts that wrote
+	Calls   int // reservations
+	Posted  int
+	Voided  int
+	Denied  int
+	Open    int // reservations that nothing ends: calls under way, or cut by a crash since the last start
+	Cost    Nano
+	Tokens  int64
+}
+
+// Check walks the ledger in a directory that no process has open: every frame holds and continues the hash chain, every
+// resolution and extension names a reservation that is open at that point, so each is ended at most once; and the stored
+// checkpoint is what the entries before it come to.
+func Check(dir string) (Report, error) {
+	if _, err := os.Stat(dir); err != nil {
+		return Report{}, fmt.Errorf("check ledger: %w", err)
+	}
+	storage, err := durable.Disk(dir)
+	if err != nil {
+		return Report{}, fmt.Errorf("check ledger: %w", err)
+	}
+	return CheckStorage(storage)
+}
+
+// CheckStorage is Check for a directory that is not on the disk.
+func CheckStorage(dir durable.Dir) (Report, error) {
+	r := NewReader(dir, journal.Position{})
+	defer r.Close()
+	stored, err := loadCheckpoint(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Report{}, fmt.Errorf("check ledger %w", err)
+	}
+	report, _, err := walk(r, stored)
+	return report, err
+}
+
+// Check walks the ledger while it runs, and also compares what the entries come to with the balances in use. Calls may
+// go on meanwhile; they wait while the last entries are read.
+func (l *Ledger) Check(ctx context.Context) (Report, error) {
+	if err := l.Sync(ctx); err != nil {
+		return Report{}, err
+	}
+	r := l.Reader(journal.Position{})
+	defer r.Close()
+	report, b, err := walk(r, nil)
+	if err != nil {
+		return report, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.journal.Sync(ctx); err != nil { // holds the lock over I/O: a check may
+		return report, err
+	}
+	more, err := walkOn(r, b, report, nil)
+	if err != nil {
+		return more, err
+	}
+	return more, l.sameAs(b)
+}
+
+// walk reads all of r into a book.
+func walk(r *Reader, stored *checkpoint) (Report, *book, error) {
+	b := newBook(time.UTC)
+	report, err := walkOn(r, b, Report{}, stored)
+	return report, b, err
+}
+
+func walkOn(r *Reader, b *book, report Report, stored *checkpoint) (Report, error) {
+	if stored != nil && stored.End == r.Position() {
+		if err := stored.sameAs(b); err != nil {
+			return report, fmt.Errorf("check ledger: %w", err)
+		}
+	}
+	for e, err := range r.All() {
+		if err == nil {
+			err = b.apply(e)
+		}
+		if err != nil {
+			return report, fmt.Errorf("check ledger: %w", err)
+		}
+		report.count(e)
+		if stored != nil && stored.End == r.Position() {
+			if err := stored.sameAs(b); err != nil {
+				return report, fmt.Errorf("check ledger: %w", err)
+			}
+		}
+	}
+	report.Open = len(b.open)
+	return report, nil
+}
+
+func (r *Report) count(e *Entry) {
+	r.Entries++
+	if e.Seq == 1 {
+		r.Writers++
+	}
+	switch {
+	case e.Kind == Reserved && !e.Extends():
+		r.Calls++
+	case e.Kind == Posted:
+		r.Posted++
+		r.Cost = Nano(addSat(int64(r.Cost), int64(e.Cost)))
+		r.Tokens = addSat(r.Tokens, e.Quantities.Tokens())
+	case e.Kind == Voided:
+		r.Voided++
+	case e.Kind == Denied:
+		r.Denied++
+	}
+}
+
+// totals sums a book's use by account and target.
+func (b *book) totals() map[accountKey]map[laneKey]amounts {
+	out := map[accountKey]map[laneKey]amounts{}
+	for ak, a := range b.accounts {
+		for lk, ln := range a.lanes {
+			var sum amounts
+			for i := range ln.history.rows {
+				sum.add(ln.history.rows[i].amounts)
+			}
+			if sum.isZero() {
+				continue
+			}
+			if out[ak] == nil {
+				out[ak] = map[laneKey]amounts{}
+			}
+			out[ak][lk] = sum
+		}
+	}
+	return out
+}
+
+// differs says in what two books differ, or nothing.
+func (b *book) differs(from *book) string {
+	mine, other := b.totals(), from.totals()
+	for ak := range mine {
+		for lk, sum := range mine[ak] {
+			if other[ak][lk] != sum {
+				return fmt.Sprintf("%v %v: %+v, but the entries come to %+v", ak, lk, sum, other[ak][lk])
+			}
+		}
+	}
+	for ak := range other {
+		for lk, sum := range other[ak] {
+			if mine[ak][lk] != sum {
+				return fmt.Sprintf("%v %v: %+v, but the entries come to %+v", ak, lk, mine[ak][lk], sum)
+			}
+		}
+	}
+	for id, h := range b.open {
+		o := from.open[id]
+		if o == nil || o.expected != h.expected || o.at != h.at || o.slot != h.slot {
+			return fmt.Sprintf("call %s is open, but not in the entries", id)
+		}
+	}
+	if len(b.open) != len(from.open) {
+		return fmt.Sprintf("%d calls are open, but %d in the entries", len(b.open), len(from.open))
+	}
+	return ""
+}
+
+// sameAs checks that the balances in use are what b, made from the entries, comes to. The caller holds mu.
+func (l *Ledger) sameAs(b *book) error {
+	if d := l.book.differs(b); d != "" {
+		return errors.New("check ledger: balances: " + d)
+	}
+	for scope, list := range l.counters {
+		for _, c := range list {
+			want := newCounter(c.scope, c.limit, l.book.last, l.cfg.Location)
+			l.fill(want)
+			c.advance(l.book.last)
+			// A sliding window that was filled from rows may look full for longer; it must not look emptier.
+			if c.sum > want.sum || !c.limit.Window.Slides() && c.sum != want.sum {
+				return fmt.Errorf("check ledger: limit %q of %s stands at %d, but the entries come to %d", c.limit.Text, scope, c.sum, want.sum)
+			}
+		}
+	}
+	return nil
+}
+
+// fill puts into c what the book has for it, without attaching it. The caller holds mu.
+func (l *Ledger) fill(c *counter) {
+	for _, a := range l.book.scopes[c.scope] {
+		for _, ln := range a.lanes {
+			if !c.counts(&ln.key) {
+				continue
+			}
+			for i := range ln.history.rows {
+				c.seed(&ln.history.rows[i])
+			}
+		}
+	}
+	for _, h := range l.book.open {
+		for _, s := range h.lane.account.key.scopes() {
+			if s == c.scope && c.counts(&h.lane.key) {
+				c.add(h.at, h.taken(&c.limit))
+			}
+		}
+	}
+}

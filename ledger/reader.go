@@ -1,0 +1,71 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/tollgate/tollgate/internal/durable"
+	"github.com/tollgate/tollgate/ledger/journal"
+)
+
+// Reader reads entries in the journal's order and verifies each. Everything that is not the hot path reads the ledger
+// this way: the index, sinks, checks. It is for one goroutine.
+type Reader struct {
+	cursor  *journal.Cursor
+	journal *journal.Journal // nil: nobody writes
+}
+
+// Reader reads the ledger's entries after a position, as far as they are on disk, while more are appended.
+func (l *Ledger) Reader(from journal.Position) *Reader {
+	return &Reader{journal.NewCursor(l.dir, from), l.journal}
+}
+
+// NewReader reads the entries of a directory that no process writes to.
+func NewReader(dir durable.Dir, from journal.Position) *Reader {
+	return &Reader{cursor: journal.NewCursor(dir, from)}
+}
+
+// Next returns the next entry, or io.EOF when there is none yet.
+func (r *Reader) Next() (Entry, error) {
+	limit := journal.Written()
+	if r.journal != nil {
+		limit, _ = r.journal.Durable()
+	}
+	f, err := r.cursor.Next(limit)
+	if err != nil {
+		return Entry{}, err
+	}
+	e, err := DecodeEntry(f.Payload)
+	if err != nil {
+		return e, fmt.Errorf("frame %d of journal segment %d: %w", f.Seq, f.End.Segment, err)
+	}
+	e.Writer, e.Seq = ID(f.Writer).String(), f.Seq
+	return e, nil
+}
+
+// All yields the entries there are. An error ends it; so does the end, without one.
+func (r *Reader) All() func(yield func(*Entry, error) bool) {
+	return func(yield func(*Entry, error) bool) {
+		for {
+			e, err := r.Next()
+			if err == io.EOF || !yield(&e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Position is where the reader stands: after the entry that Next returned last.
+func (r *Reader) Position() journal.Position { return r.cursor.Position() }
+
+// Wait returns when there may be more to read, or after d, or with ctx.
+func (r *Reader) Wait(ctx context.Context, d time.Duration) {
+	if r.journal != nil {
+		r.journal.Wait(ctx, r.cursor.Position(), d)
+	}
+}
+
+// Close releases the open file.
+func (r *Reader) Close() error { return r.cursor.Close() }
