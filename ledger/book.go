@@ -148,6 +148,20 @@ type hold struct {
 	worst    amounts // for hard limits; never less than expected
 	hard     bool    // a hard limit is on its path, so worst is what stands in the journal too
 	slot     bool    // it counts as a call under way
+
+	who      *policy.Principal // these are repeated in the entries that follow
+	parent   ID
+	trace    TraceID
+	onBehalf string
+}
+
+// entry fills e as a further entry about the call.
+func (h *hold) entry(e *Entry, kind Kind, now time.Time) {
+	k := &h.lane.key
+	*e = Entry{
+		ID: NewID(now), Time: now, Kind: kind, Resolves: h.id, Parent: h.parent, Trace: h.trace, Who: whoOf(h.who),
+		OnBehalf: h.onBehalf, Action: k.action, Upstream: k.upstream, Target: k.target,
+	}
 }
 
 // taken is how much of limit the hold takes.
@@ -304,7 +318,10 @@ func (b *book) apply(e *Entry) error {
 
 // holdOf makes the hold that a reserved entry stands for.
 func (b *book) holdOf(e *Entry) (*hold, error) {
-	h := &hold{id: e.ID, at: max(e.Time.UnixNano(), b.last), slot: e.Action.Counted()}
+	h := &hold{
+		id: e.ID, at: max(e.Time.UnixNano(), b.last), slot: e.Action.Counted(),
+		who: e.Who.principal(), parent: e.Parent, trace: e.Trace, onBehalf: e.OnBehalf,
+	}
 	who := principalKey(&e.Who)
 	h.lane = b.account(who).lane(laneKey{e.Action, e.Upstream, e.Target})
 	for _, rule := range e.Limits {

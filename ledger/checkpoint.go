@@ -48,6 +48,10 @@ type storedHold struct {
 	Rules           [][5]string
 	Expected, Worst [3]int64 // nano-USD, tokens, calls
 	Hard, Slot      bool
+	Who             Who
+	Parent          ID
+	Trace           TraceID
+	OnBehalf        string
 }
 
 func (k accountKey) stored() [5]string {
@@ -87,6 +91,7 @@ func (b *book) checkpoint(end journal.Position) *checkpoint {
 		sh := storedHold{
 			ID: h.id, At: h.at, Account: h.lane.account.key.stored(), Lane: h.lane.key.stored(),
 			Expected: h.expected.stored(), Worst: h.worst.stored(), Hard: h.hard, Slot: h.slot,
+			Who: whoOf(h.who), Parent: h.parent, Trace: h.trace, OnBehalf: h.onBehalf,
 		}
 		for _, ln := range h.rules {
 			sh.Rules = append(sh.Rules, ln.account.key.stored())
@@ -114,6 +119,7 @@ func (c *checkpoint) book(loc *time.Location) *book {
 		h := &hold{
 			id: sh.ID, at: sh.At, lane: b.account(accountKeyOf(sh.Account)).lane(laneKeyOf(sh.Lane)),
 			expected: amountsOf(sh.Expected), worst: amountsOf(sh.Worst), hard: sh.Hard, slot: sh.Slot,
+			who: sh.Who.principal(), parent: sh.Parent, trace: sh.Trace, onBehalf: sh.OnBehalf,
 		}
 		for _, k := range sh.Rules {
 			h.rules = append(h.rules, b.account(accountKeyOf(k)).lane(laneKey{}))

@@ -194,15 +194,11 @@ func (l *Ledger) postInterrupted() error {
 	now := l.cfg.Now()
 	for _, h := range open {
 		full := h.full()
-		who := h.lane.account.key
-		e := Entry{
-			ID: NewID(now), Time: now, Kind: Posted, Resolves: h.id,
-			Who:    Who{Customer: who.customer, Team: who.team, KeyID: who.key, User: who.user},
-			Action: h.lane.key.action, Upstream: h.lane.key.upstream, Target: h.lane.key.target,
-			Cost: Nano(full.nano), Quantities: heldQuantities(full), Estimated: true, Status: Interrupted,
-			Detail: "the process ended before the call did",
-		}
-		if _, err := l.journal.Stage(e.appendTo(nil)); err != nil {
+		var e Entry
+		h.entry(&e, Posted, now)
+		e.Cost, e.Quantities, e.Estimated = Nano(full.nano), heldQuantities(full), true
+		e.Status, e.Detail = Interrupted, "the process ended before the call did"
+		if _, err := l.journal.Stage(e.Append(nil)); err != nil {
 			return err
 		}
 		l.book.settle(h, e.settled(h), now.UnixNano())
@@ -254,7 +250,7 @@ type draft struct {
 }
 
 func (d *draft) encode() []byte {
-	d.wire = d.entry.appendTo(d.wire[:0])
+	d.wire = d.entry.Append(d.wire[:0])
 	return d.wire
 }
 

@@ -69,3 +69,9 @@ func (r *Reader) Wait(ctx context.Context, d time.Duration) {
 
 // Close releases the open file.
 func (r *Reader) Close() error { return r.cursor.Close() }
+
+// End is the end of what is on disk.
+func (l *Ledger) End() journal.Position {
+	end, _ := l.journal.Durable()
+	return end
+}

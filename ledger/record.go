@@ -65,6 +65,10 @@ func whoOf(p *policy.Principal) Who {
 	return Who{p.Customer, p.Team, p.Key, p.KeyID, p.User, p.Client}
 }
 
+func (w *Who) principal() *policy.Principal {
+	return &policy.Principal{Customer: w.Customer, Team: w.Team, Key: w.Key, KeyID: w.KeyID, User: w.User, Client: w.Client}
+}
+
 // Entry is one line of the ledger. Its JSON is the public form; amounts of money are integers in nano-USD.
 type Entry struct {
 	ID       ID            `json:"id"`

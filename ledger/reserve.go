@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/tollgate/tollgate/ledger/journal"
 	"github.com/tollgate/tollgate/policy"
@@ -19,11 +18,6 @@ type Reservation struct {
 	ledger *Ledger
 	ticket journal.Ticket
 	id     string
-
-	who      *policy.Principal
-	parent   ID
-	trace    TraceID
-	onBehalf string
 
 	hold  hold // guarded by ledger.mu
 	ended bool // guarded by ledger.mu
@@ -50,11 +44,12 @@ func (l *Ledger) Reserve(ctx context.Context, c *policy.Call, d *policy.Decision
 	}
 	e.Hold, e.HoldTokens, e.PriceList, e.Prices = h.Cost, h.Tokens, h.PriceList, h.Prices
 	e.Digest = l.Digest(c.Args)
-	r := &Reservation{ledger: l, id: c.ID, who: c.Principal, onBehalf: c.OnBehalf, parent: e.Parent, trace: e.Trace}
+	r := &Reservation{ledger: l, id: c.ID}
 	r.hold = hold{
 		id: e.ID, slot: c.Action.Counted(),
 		expected: amounts{nano: int64(h.Cost), tokens: h.Tokens},
 		worst:    amounts{nano: max(worst(int64(h.Worst)), int64(h.Cost)), tokens: max(worst(h.WorstTokens), h.Tokens)},
+		who:      c.Principal, parent: e.Parent, trace: e.Trace, onBehalf: c.OnBehalf,
 	}
 	var laid []policy.RuleLimit
 	if d != nil {
@@ -229,7 +224,7 @@ func (r *Reservation) Extend(cost Nano, tokens int64) error {
 	draft := l.draft()
 	defer l.discard(draft)
 	e := &draft.entry
-	r.begin(e, Reserved, now)
+	h.entry(e, Reserved, now)
 	e.Hold, e.HoldTokens = cost, tokens
 	t, err := func() (journal.Ticket, error) {
 		l.mu.Lock()
@@ -281,7 +276,7 @@ func (r *Reservation) end(kind Kind, o Outcome) error {
 	draft := l.draft()
 	defer l.discard(draft)
 	e := &draft.entry
-	r.begin(e, kind, now)
+	h.entry(e, kind, now)
 	e.Cost, e.Quantities, e.Estimated = clampNano(o.Usage.Cost), o.Usage.Quantities.clamped(), o.Usage.Estimated
 	e.Status, e.Code, e.Latency, e.Detail = o.Status, o.Code, o.Latency, o.Detail
 	wire := draft.encode()
@@ -309,15 +304,6 @@ func (r *Reservation) end(kind Kind, o Outcome) error {
 	err = l.journal.Flush(t)
 	l.journal.SyncLazily()
 	return unwritable(err)
-}
-
-// begin fills e as a further entry about the call.
-func (r *Reservation) begin(e *Entry, kind Kind, now time.Time) {
-	k := &r.hold.lane.key
-	*e = Entry{
-		ID: NewID(now), Time: now, Kind: kind, Resolves: r.hold.id, Parent: r.parent, Trace: r.trace, Who: whoOf(r.who),
-		OnBehalf: r.onBehalf, Action: k.action, Upstream: k.upstream, Target: k.target,
-	}
 }
 
 func clampNano(n Nano) Nano { return Nano(min(max(int64(n), 0), amountMax)) }

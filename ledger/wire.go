@@ -113,8 +113,8 @@ func putTime(b []byte, t int64) []byte {
 	return binary.LittleEndian.AppendUint64(b, uint64(t))
 }
 
-// appendTo appends e's wire form to b. It allocates nothing but b's growth.
-func (e *Entry) appendTo(b []byte) []byte {
+// Append appends e as a journal payload, which DecodeEntry reads, to b. It allocates nothing but b's growth.
+func (e *Entry) Append(b []byte) []byte {
 	b = putInt(b, fKind, int64(e.Kind))
 	b = putID(b, fID, e.ID)
 	b = putTime(b, e.Time.UnixNano())

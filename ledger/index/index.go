@@ -1,0 +1,204 @@
+package index
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"sync"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/tollgate/tollgate/ledger"
+	"github.com/tollgate/tollgate/ledger/journal"
+)
+
+const (
+	// schemaVersion stands in the database; one of another version is made again from the journal.
+	schemaVersion = 1
+	// readersMax bounds queries at the same time.
+	readersMax = 4
+	// busyWait is how long a query waits for a lock of the database: a flush takes a few milliseconds.
+	busyWait = 5 * time.Second
+)
+
+// schema has one row for each call, or for each entry that is not about a call. at orders them by time: milliseconds
+// shifted by 20 bits, and the low bits of a running number. entries holds their journal payloads, each behind its
+// length, so that what the columns leave out is not lost.
+const schema = `
+CREATE TABLE calls (
+  at INTEGER PRIMARY KEY,
+  id BLOB NOT NULL,
+  kind INTEGER NOT NULL,
+  customer TEXT NOT NULL, team TEXT NOT NULL, key TEXT NOT NULL, key_id TEXT NOT NULL, user TEXT NOT NULL,
+  action TEXT NOT NULL, upstream TEXT NOT NULL, target TEXT NOT NULL,
+  trace BLOB, parent BLOB,
+  outcome TEXT NOT NULL,
+  entries BLOB NOT NULL
+);
+CREATE INDEX calls_id ON calls (id);
+CREATE INDEX calls_trace ON calls (trace) WHERE trace IS NOT NULL;
+CREATE INDEX calls_parent ON calls (parent) WHERE parent IS NOT NULL;
+CREATE TABLE usage (
+  hour INTEGER NOT NULL,
+  customer TEXT NOT NULL, team TEXT NOT NULL, key TEXT NOT NULL, key_id TEXT NOT NULL, user TEXT NOT NULL,
+  action TEXT NOT NULL, upstream TEXT NOT NULL, target TEXT NOT NULL,
+  calls INTEGER NOT NULL, denied INTEGER NOT NULL, failed INTEGER NOT NULL,
+  cost INTEGER NOT NULL, estimated INTEGER NOT NULL, tokens INTEGER NOT NULL, input INTEGER NOT NULL, output INTEGER NOT NULL,
+  PRIMARY KEY (hour, customer, team, key, key_id, user, action, upstream, target)
+) WITHOUT ROWID;
+CREATE TABLE cursor (position TEXT NOT NULL, number INTEGER NOT NULL);
+INSERT INTO cursor VALUES ('{}', 0);
+`
+
+// Index is the database. All methods are safe for concurrent use.
+type Index struct {
+	write *sql.DB // one connection, used by whoever holds feeding
+	read  *sql.DB
+
+	feeding sync.Mutex // held by the one that stores batches
+	insert  *sql.Stmt
+	number  int64 // rows made so far, guarded by feeding
+
+	mu       sync.Mutex
+	position journal.Position // all before it is stored; guarded by mu
+	moved    chan struct{}    // closed when position moves, or fed fails; guarded by mu
+	failed   error            // why the last batch was not stored; guarded by mu
+
+	ledger *ledger.Ledger // that Run follows; guarded by mu
+	hurry  chan struct{}  // somebody waits in CatchUp
+}
+
+// Open opens or makes the database at path.
+func Open(path string) (*Index, error) {
+	ix := &Index{moved: make(chan struct{}), hurry: make(chan struct{}, 1)}
+	err := ix.open(path)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open index %s: %w", path, err), ix.Close())
+	}
+	return ix, nil
+}
+
+func (ix *Index) open(path string) (err error) {
+	if ix.write, err = connect(path, 1, false); err != nil {
+		return err
+	}
+	var version int
+	if err := ix.write.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
+		return err
+	}
+	if version != schemaVersion {
+		if err := ix.create(); err != nil {
+			return err
+		}
+	}
+	var position string
+	if err := ix.write.QueryRow("SELECT position, number FROM cursor").Scan(&position, &ix.number); err != nil {
+		return err
+	}
+	if err := json.Unmarshal([]byte(position), &ix.position); err != nil {
+		return fmt.Errorf("stored position: %w", err)
+	}
+	if ix.insert, err = ix.write.Prepare(insertCall); err != nil {
+		return err
+	}
+	ix.read, err = connect(path, readersMax, true)
+	return err
+}
+
+func connect(path string, connections int, readOnly bool) (*sql.DB, error) {
+	q := url.Values{"_pragma": {
+		fmt.Sprintf("busy_timeout(%d)", busyWait.Milliseconds()), "journal_mode(wal)", "synchronous(normal)",
+	}}
+	if readOnly {
+		q.Add("_pragma", "query_only(true)")
+	}
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: filepath.ToSlash(absolute), RawQuery: q.Encode()}).String())
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	return db, nil
+}
+
+// create makes an empty database of this version out of whatever there is.
+func (ix *Index) create() error {
+	tx, err := ix.write.Begin()
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	for _, table := range []string{"calls", "usage", "cursor"} {
+		if _, err := tx.Exec("DROP TABLE IF EXISTS " + table); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.Exec(schema + fmt.Sprintf("PRAGMA user_version = %d", schemaVersion)); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// Close closes the database. Run must have ended.
+func (ix *Index) Close() error {
+	var errs []error
+	if ix.insert != nil {
+		errs = append(errs, ix.insert.Close())
+	}
+	for _, db := range []*sql.DB{ix.read, ix.write} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Position is how far the index has come.
+func (ix *Index) Position() journal.Position {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	return ix.position
+}
+
+// CatchUp waits until the index has reached what the ledger of Run holds now. Queries that follow see all of it.
+func (ix *Index) CatchUp(ctx context.Context) error {
+	ix.mu.Lock()
+	l := ix.ledger
+	ix.mu.Unlock()
+	if l == nil {
+		return nil // nobody writes: Read has brought it to the end
+	}
+	if err := l.Sync(ctx); err != nil {
+		return err
+	}
+	end := l.End()
+	for {
+		ix.mu.Lock()
+		reached, moved, failed := !ix.position.Before(end), ix.moved, ix.failed
+		ix.mu.Unlock()
+		if reached {
+			return nil
+		}
+		if failed != nil {
+			return fmt.Errorf("the index is behind: %w", failed)
+		}
+		select {
+		case ix.hurry <- struct{}{}:
+		default:
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the index: %w", ctx.Err())
+		}
+	}
+}
