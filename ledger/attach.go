@@ -6,12 +6,23 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tollgate/tollgate/ledger/limits"
 	"github.com/tollgate/tollgate/policy"
 )
 
+// counter is a limit's balance at the place it is attached to. The ledger's lock guards it.
+type counter struct {
+	limits.Counter
+	scope Scope
+}
+
+func newCounter(scope Scope, limit Limit, now int64, loc *time.Location) *counter {
+	return &counter{*limits.NewCounter(limit, now, loc), scope}
+}
+
 // SetLimits replaces all attached limits. Balances are untouched: they derive from entries, so a limit that appears
 // finds its window filled. A Limit that was not parsed is parsed here; one that cannot be refuses every call under it.
-func (l *Ledger) SetLimits(limits map[Scope][]Limit) {
+func (l *Ledger) SetLimits(attached map[Scope][]Limit) {
 	now := l.cfg.Now().UnixNano()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -24,7 +35,7 @@ func (l *Ledger) SetLimits(limits map[Scope][]Limit) {
 	clear(l.counters)
 	clear(l.rules)
 	var all []*counter
-	for scope, list := range limits {
+	for scope, list := range attached {
 		for _, limit := range list {
 			all = append(all, newCounter(scope, parsed(limit), now, l.cfg.Location))
 		}
@@ -42,7 +53,7 @@ func parsed(limit Limit) Limit {
 	}
 	p, err := ParseLimit(limit.Text)
 	if err != nil {
-		p = Limit{Text: limit.Text, Unit: UnitCalls, Window: dayWindow}
+		p = Limit{Text: limit.Text, Unit: UnitCalls, Window: limits.Day}
 	}
 	p.On = limit.On
 	return p
@@ -65,7 +76,7 @@ func (l *Ledger) attach(all []*counter) {
 	for _, h := range l.book.open {
 		for _, c := range h.lane.counters {
 			if fresh[c] {
-				c.add(h.at, h.taken(&c.limit))
+				c.Add(h.at, h.taken(&c.Limit))
 			}
 		}
 	}
@@ -73,14 +84,14 @@ func (l *Ledger) attach(all []*counter) {
 
 // attach makes the lane's past and future calls count in c.
 func (ln *lane) attach(c *counter) {
-	for i := range ln.history.rows {
-		c.seed(&ln.history.rows[i])
+	for i := range ln.history.Rows {
+		c.Seed(&ln.history.Rows[i])
 	}
 	ln.counters = append(ln.counters, c)
 }
 
 // counts reports whether c counts calls of a lane. The gateway's own actions have no limits.
-func (c *counter) counts(k *laneKey) bool { return !k.action.Own() && c.limit.matches(k.path()) }
+func (c *counter) counts(k *laneKey) bool { return !k.action.Own() && c.Limit.Matches(k.path()) }
 
 // lane returns the lane of a call, with its counters. The caller holds mu.
 func (l *Ledger) lane(who accountKey, k laneKey) *lane {
@@ -148,7 +159,7 @@ func (l *Ledger) ruleLane(r *ruleLimit, who accountKey, now int64) (*lane, *coun
 		return nil, nil, err
 	}
 	ln := l.book.account(k).lane(laneKey{})
-	i := slices.IndexFunc(ln.counters, func(c *counter) bool { return c.limit.Text == r.limit.Text })
+	i := slices.IndexFunc(ln.counters, func(c *counter) bool { return c.Limit.Text == r.limit.Text })
 	if i >= 0 {
 		return ln, ln.counters[i], nil
 	}
@@ -156,7 +167,7 @@ func (l *Ledger) ruleLane(r *ruleLimit, who accountKey, now int64) (*lane, *coun
 	ln.attach(c)
 	for _, h := range l.book.open {
 		if slices.Contains(h.rules, ln) {
-			c.add(h.at, h.taken(&c.limit))
+			c.Add(h.at, h.taken(&c.Limit))
 		}
 	}
 	return ln, c, nil
@@ -169,8 +180,8 @@ type reading struct {
 }
 
 func (r *reading) fresh(now int64, loc *time.Location) (day, month *counter) {
-	return newCounter(r.scope, Limit{Unit: UnitUSD, Amount: math.MaxInt64, Window: dayWindow}, now, loc),
-		newCounter(r.scope, Limit{Unit: UnitUSD, Amount: math.MaxInt64, Window: monthWindow}, now, loc)
+	return newCounter(r.scope, Limit{Unit: UnitUSD, Amount: math.MaxInt64, Window: limits.Day}, now, loc),
+		newCounter(r.scope, Limit{Unit: UnitUSD, Amount: math.MaxInt64, Window: limits.Month}, now, loc)
 }
 
 // Spend reads what the principal's key, team and customer have spent or hold in the calendar day and month of now.
@@ -192,9 +203,9 @@ func (l *Ledger) Spend(p *policy.Principal, now time.Time) policy.Spend {
 			l.readings[s] = r
 			l.attach([]*counter{r.day, r.month})
 		}
-		r.day.advance(at)
-		r.month.advance(at)
-		return float64(r.day.sum) / float64(USD), float64(r.month.sum) / float64(USD)
+		r.day.Advance(at)
+		r.month.Advance(at)
+		return float64(r.day.Sum) / float64(USD), float64(r.month.Sum) / float64(USD)
 	}
 	var s policy.Spend
 	s.KeyToday, s.KeyMonth = read(KeyLevel, k.key)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/ledger/journal"
+	"github.com/tollgate/tollgate/ledger/limits"
 )
 
 // Balance is how a limit stands. Amounts are in the limit's unit, money in nano-USD.
@@ -19,7 +20,7 @@ type Balance struct {
 }
 
 // Spell writes an amount of the balance with its unit.
-func (b *Balance) Spell(n int64) string { return spellAmount(n, b.Limit.Unit) }
+func (b *Balance) Spell(n int64) string { return limits.SpellAmount(n, b.Limit.Unit) }
 
 // Balances lists how every limit stands, outermost level first, then by name. Limits laid by rules are listed once a
 // call has met them.
@@ -31,7 +32,7 @@ func (l *Ledger) Balances() []Balance {
 	var out []Balance
 	for _, list := range l.counters {
 		for _, c := range list {
-			if c.limit.Text != "" { // not a reading of Spend
+			if c.Limit.Text != "" { // not a reading of Spend
 				out = append(out, l.balance(c, now))
 			}
 		}
@@ -59,22 +60,20 @@ func (lv Level) depth() int {
 
 // balance reads one counter. The caller holds mu.
 func (l *Ledger) balance(c *counter, now int64) Balance {
-	c.advance(now)
-	b := Balance{Scope: c.scope, Limit: c.limit, Left: c.left()}
+	c.Advance(now)
+	b := Balance{Scope: c.scope, Limit: c.Limit, Left: c.Left()}
 	for _, h := range l.book.open {
-		if !c.covers(h.at) && c.limit.Unit != UnitConcurrent {
+		if !c.Covers(h.at) && c.Limit.Unit != UnitConcurrent {
 			continue
 		}
 		for counting := range h.counters() {
 			if counting == c {
-				b.Held += h.taken(&c.limit)
+				b.Held += h.taken(&c.Limit)
 			}
 		}
 	}
-	b.Used = c.sum - b.Held
-	if c.end != 0 {
-		b.Reset = time.Unix(0, c.end).In(l.cfg.Location)
-	}
+	b.Used = c.Sum - b.Held
+	b.Reset = c.Reset()
 	return b
 }
 

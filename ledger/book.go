@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tollgate/tollgate/ledger/limits"
 	"github.com/tollgate/tollgate/policy"
 )
 
@@ -109,7 +110,7 @@ type account struct {
 type lane struct {
 	account *account
 	key     laneKey
-	history history
+	history limits.History
 	open    int // holds under way
 
 	counters   []*counter // that count calls of this lane, outermost scope first
@@ -127,7 +128,7 @@ func (a *account) lane(k laneKey) *lane {
 	}
 	if len(a.lanes) > 0 && len(a.lanes)%lanesMax == 0 {
 		for k, ln := range a.lanes {
-			if ln.open == 0 && len(ln.history.rows) == 0 {
+			if ln.open == 0 && len(ln.history.Rows) == 0 {
 				delete(a.lanes, k)
 			}
 		}
@@ -144,10 +145,10 @@ type hold struct {
 	at       int64 // when it was reserved, Unix nanoseconds; never earlier than the one before it
 	lane     *lane
 	rules    []*lane // of the limits that rules laid on it
-	expected amounts
-	worst    amounts // for hard limits; never less than expected
-	hard     bool    // a hard limit is on its path, so worst is what stands in the journal too
-	slot     bool    // it counts as a call under way
+	expected limits.Amounts
+	worst    limits.Amounts // for hard limits; never less than expected
+	hard     bool           // a hard limit is on its path, so worst is what stands in the journal too
+	slot     bool           // it counts as a call under way
 
 	who      *policy.Principal // these are repeated in the entries that follow
 	parent   ID
@@ -172,11 +173,11 @@ func (h *hold) taken(limit *Limit) int64 {
 	}
 	switch limit.Unit {
 	case UnitUSD:
-		return a.nano
+		return a.Nano
 	case UnitTokens:
-		return a.tokens
+		return a.Tokens
 	case UnitCalls:
-		return a.calls
+		return a.Calls
 	}
 	if h.slot {
 		return 1
@@ -185,7 +186,7 @@ func (h *hold) taken(limit *Limit) int64 {
 }
 
 // full is what is posted when nothing better is known.
-func (h *hold) full() amounts {
+func (h *hold) full() limits.Amounts {
 	if h.hard {
 		return h.worst
 	}
@@ -193,14 +194,14 @@ func (h *hold) full() amounts {
 }
 
 // used is how much of a unit was used.
-func used(a *amounts, unit Unit) int64 {
+func used(a *limits.Amounts, unit Unit) int64 {
 	switch unit {
 	case UnitUSD:
-		return a.nano
+		return a.Nano
 	case UnitTokens:
-		return a.tokens
+		return a.Tokens
 	case UnitCalls:
-		return a.calls
+		return a.Calls
 	}
 	return 0 // concurrent: nothing stays
 }
@@ -250,7 +251,7 @@ func (b *book) wasCounted(id ID) bool {
 		return false
 	}
 	if h := b.open[id]; h != nil {
-		return h.expected.calls > 0
+		return h.expected.Calls > 0
 	}
 	_, now := b.counted[id]
 	_, before := b.countedBefore[id]
@@ -268,15 +269,15 @@ func (b *book) reserve(h *hold) {
 }
 
 // settle ends a hold with what was used.
-func (b *book) settle(h *hold, a amounts, now int64) {
+func (b *book) settle(h *hold, a limits.Amounts, now int64) {
 	delete(b.open, h.id)
 	h.lane.open--
-	h.lane.history.add(h.at/int64(time.Second), now/int64(time.Second), a, b.loc)
+	h.lane.history.Add(h.at/int64(time.Second), now/int64(time.Second), a, b.loc)
 	for _, ln := range h.rules {
 		ln.open--
-		ln.history.add(h.at/int64(time.Second), now/int64(time.Second), a, b.loc)
+		ln.history.Add(h.at/int64(time.Second), now/int64(time.Second), a, b.loc)
 	}
-	if a.calls > 0 {
+	if a.Calls > 0 {
 		if len(b.counted) >= countedMax {
 			b.counted, b.countedBefore = b.countedBefore, b.counted
 			clear(b.counted)
@@ -332,8 +333,8 @@ func (b *book) holdOf(e *Entry) (*hold, error) {
 		h.rules = append(h.rules, b.account(k).lane(laneKey{}))
 	}
 	if e.Counted {
-		h.expected.calls = 1
-		h.worst.calls = 1
+		h.expected.Calls = 1
+		h.worst.Calls = 1
 	}
 	h.extend(e)
 	return h, nil
@@ -341,16 +342,16 @@ func (b *book) holdOf(e *Entry) (*hold, error) {
 
 // extend adds what a reserved entry holds.
 func (h *hold) extend(e *Entry) {
-	h.expected.add(amounts{nano: int64(e.Hold), tokens: e.HoldTokens})
+	h.expected.Add(limits.Amounts{Nano: int64(e.Hold), Tokens: e.HoldTokens})
 	h.hard = h.hard || e.Worst != 0 || e.WorstTokens != 0
-	h.worst.nano = max(addSat(h.worst.nano, int64(e.Worst)), h.expected.nano)
-	h.worst.tokens = max(addSat(h.worst.tokens, e.WorstTokens), h.expected.tokens)
+	h.worst.Nano = max(limits.AddSat(h.worst.Nano, int64(e.Worst)), h.expected.Nano)
+	h.worst.Tokens = max(limits.AddSat(h.worst.Tokens, e.WorstTokens), h.expected.Tokens)
 }
 
 // settled is what e, the end of h, says was used.
-func (e *Entry) settled(h *hold) amounts {
+func (e *Entry) settled(h *hold) limits.Amounts {
 	if e.Kind == Voided {
-		return amounts{}
+		return limits.Amounts{}
 	}
-	return amounts{int64(e.Cost), e.Quantities.Tokens(), h.expected.calls}
+	return limits.Amounts{Nano: int64(e.Cost), Tokens: e.Quantities.Tokens(), Calls: h.expected.Calls}
 }

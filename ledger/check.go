@@ -10,6 +10,7 @@ import (
 
 	"github.com/tollgate/tollgate/internal/durable"
 	"github.com/tollgate/tollgate/ledger/journal"
+	"github.com/tollgate/tollgate/ledger/limits"
 )
 
 // Report is what a walk over the whole ledger found.
@@ -116,8 +117,8 @@ func (r *Report) count(e *Entry) {
 		r.Calls++
 	case e.Kind == Posted:
 		r.Posted++
-		r.Cost = Nano(addSat(int64(r.Cost), int64(e.Cost)))
-		r.Tokens = addSat(r.Tokens, e.Quantities.Tokens())
+		r.Cost = Nano(limits.AddSat(int64(r.Cost), int64(e.Cost)))
+		r.Tokens = limits.AddSat(r.Tokens, e.Quantities.Tokens())
 	case e.Kind == Voided:
 		r.Voided++
 	case e.Kind == Denied:
@@ -126,19 +127,19 @@ func (r *Report) count(e *Entry) {
 }
 
 // totals sums a book's use by account and target.
-func (b *book) totals() map[accountKey]map[laneKey]amounts {
-	out := map[accountKey]map[laneKey]amounts{}
+func (b *book) totals() map[accountKey]map[laneKey]limits.Amounts {
+	out := map[accountKey]map[laneKey]limits.Amounts{}
 	for ak, a := range b.accounts {
 		for lk, ln := range a.lanes {
-			var sum amounts
-			for i := range ln.history.rows {
-				sum.add(ln.history.rows[i].amounts)
+			var sum limits.Amounts
+			for i := range ln.history.Rows {
+				sum.Add(ln.history.Rows[i].Amounts)
 			}
-			if sum.isZero() {
+			if sum.IsZero() {
 				continue
 			}
 			if out[ak] == nil {
-				out[ak] = map[laneKey]amounts{}
+				out[ak] = map[laneKey]limits.Amounts{}
 			}
 			out[ak][lk] = sum
 		}
@@ -182,12 +183,12 @@ func (l *Ledger) sameAs(b *book) error {
 	}
 	for scope, list := range l.counters {
 		for _, c := range list {
-			want := newCounter(c.scope, c.limit, l.book.last, l.cfg.Location)
+			want := newCounter(c.scope, c.Limit, l.book.last, l.cfg.Location)
 			l.fill(want)
-			c.advance(l.book.last)
+			c.Advance(l.book.last)
 			// A sliding window that was filled from rows may look full for longer; it must not look emptier.
-			if c.sum > want.sum || !c.limit.Window.Slides() && c.sum != want.sum {
-				return fmt.Errorf("check ledger: limit %q of %s stands at %d, but the entries come to %d", c.limit.Text, scope, c.sum, want.sum)
+			if c.Sum > want.Sum || !c.Limit.Window.Slides() && c.Sum != want.Sum {
+				return fmt.Errorf("check ledger: limit %q of %s stands at %d, but the entries come to %d", c.Limit.Text, scope, c.Sum, want.Sum)
 			}
 		}
 	}
@@ -201,15 +202,15 @@ func (l *Ledger) fill(c *counter) {
 			if !c.counts(&ln.key) {
 				continue
 			}
-			for i := range ln.history.rows {
-				c.seed(&ln.history.rows[i])
+			for i := range ln.history.Rows {
+				c.Seed(&ln.history.Rows[i])
 			}
 		}
 	}
 	for _, h := range l.book.open {
 		for _, s := range h.lane.account.key.scopes() {
 			if s == c.scope && c.counts(&h.lane.key) {
-				c.add(h.at, h.taken(&c.limit))
+				c.Add(h.at, h.taken(&c.Limit))
 			}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tollgate/tollgate/internal/durable"
 	"github.com/tollgate/tollgate/ledger/journal"
+	"github.com/tollgate/tollgate/ledger/limits"
 	"github.com/tollgate/tollgate/policy"
 )
 
@@ -64,9 +65,11 @@ func (k laneKey) stored() [3]string { return [3]string{string(k.action), k.upstr
 
 func laneKeyOf(s [3]string) laneKey { return laneKey{policy.Action(s[0]), s[1], s[2]} }
 
-func (a amounts) stored() [3]int64 { return [3]int64{a.nano, a.tokens, a.calls} }
+func storedAmounts(a limits.Amounts) [3]int64 { return [3]int64{a.Nano, a.Tokens, a.Calls} }
 
-func amountsOf(s [3]int64) amounts { return amounts{s[0], s[1], s[2]} }
+func amountsOf(s [3]int64) limits.Amounts {
+	return limits.Amounts{Nano: s[0], Tokens: s[1], Calls: s[2]}
+}
 
 // checkpoint is what is stored of b, which the entries up to end came to.
 func (b *book) checkpoint(end journal.Position) *checkpoint {
@@ -74,12 +77,12 @@ func (b *book) checkpoint(end journal.Position) *checkpoint {
 	for ak, a := range b.accounts {
 		sa := storedAccount{Key: ak.stored()}
 		for lk, ln := range a.lanes {
-			if len(ln.history.rows) == 0 {
+			if len(ln.history.Rows) == 0 {
 				continue
 			}
 			sl := storedLane{Key: lk.stored()}
-			for _, r := range ln.history.rows {
-				sl.Rows = append(sl.Rows, [5]int64{r.at, r.span, r.nano, r.tokens, r.calls})
+			for _, r := range ln.history.Rows {
+				sl.Rows = append(sl.Rows, [5]int64{r.At, r.Span, r.Nano, r.Tokens, r.Calls})
 			}
 			sa.Lanes = append(sa.Lanes, sl)
 		}
@@ -90,7 +93,7 @@ func (b *book) checkpoint(end journal.Position) *checkpoint {
 	for _, h := range b.open {
 		sh := storedHold{
 			ID: h.id, At: h.at, Account: h.lane.account.key.stored(), Lane: h.lane.key.stored(),
-			Expected: h.expected.stored(), Worst: h.worst.stored(), Hard: h.hard, Slot: h.slot,
+			Expected: storedAmounts(h.expected), Worst: storedAmounts(h.worst), Hard: h.hard, Slot: h.slot,
 			Who: whoOf(h.who), Parent: h.parent, Trace: h.trace, OnBehalf: h.onBehalf,
 		}
 		for _, ln := range h.rules {
@@ -108,11 +111,11 @@ func (c *checkpoint) book(loc *time.Location) *book {
 	for _, sa := range c.Accounts {
 		a := b.account(accountKeyOf(sa.Key))
 		for _, sl := range sa.Lanes {
-			h := &a.lane(laneKeyOf(sl.Key)).history
-			for _, r := range sl.Rows {
-				h.rows = append(h.rows, row{r[0], r[1], amounts{r[2], r[3], r[4]}})
+			rows := make([]limits.Row, len(sl.Rows))
+			for i, r := range sl.Rows {
+				rows[i] = limits.Row{At: r[0], Span: r[1], Amounts: amountsOf([3]int64(r[2:]))}
 			}
-			h.compactAt = 2 * len(h.rows)
+			a.lane(laneKeyOf(sl.Key)).history.Restore(rows)
 		}
 	}
 	for _, sh := range c.Open {

@@ -4,10 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/tollgate/tollgate/ledger/limits"
 )
 
 // Nano is money in nano-USD (10^-9 USD).
 type Nano int64
+
+// String writes n in dollars: "0.50 USD", "0.000042 USD".
+func (n Nano) String() string { return limits.SpellUSD(int64(n)) }
 
 // USD is one dollar.
 const USD Nano = 1_000_000_000
@@ -76,16 +81,23 @@ type Outcome struct {
 	Detail  string // short, no payload, no secret
 }
 
+// Limit is one parsed limit: an amount of a unit in a window.
+type Limit = limits.Limit
+
 // Unit is what a limit counts.
-type Unit string
+type Unit = limits.Unit
 
 // The units of limits.
 const (
-	UnitUSD        Unit = "USD"
-	UnitTokens     Unit = "tokens"
-	UnitCalls      Unit = "calls"
-	UnitConcurrent Unit = "concurrent"
+	UnitUSD        = limits.UnitUSD
+	UnitTokens     = limits.UnitTokens
+	UnitCalls      = limits.UnitCalls
+	UnitConcurrent = limits.UnitConcurrent
 )
+
+// ParseLimit parses "50 USD / 1M", "60 requests / 1m", "8 concurrent", with an optional suffix "hard". The error says
+// what is expected instead.
+func ParseLimit(text string) (Limit, error) { return limits.Parse(text) }
 
 // LimitError is a refusal by a limit. It tells the caller which limit, how much is left and when it frees.
 type LimitError struct {

@@ -3,6 +3,8 @@ package ledger
 import (
 	"iter"
 	"time"
+
+	"github.com/tollgate/tollgate/ledger/limits"
 )
 
 // counters are all that count the hold: those of its lane and those of the limits that rules laid on it.
@@ -28,9 +30,9 @@ func (h *hold) counters() iter.Seq[*counter] {
 func (l *Ledger) fit(h *hold) error {
 	var worst *LimitError
 	for c := range h.counters() {
-		c.advance(h.at)
-		h.hard = h.hard || c.limit.Hard
-		if n := h.taken(&c.limit); !c.fits(n) {
+		c.Advance(h.at)
+		h.hard = h.hard || c.Limit.Hard
+		if n := h.taken(&c.Limit); !c.Fits(n) {
 			worst = longer(worst, c.refuse(n, h.at))
 		}
 	}
@@ -44,20 +46,12 @@ func (l *Ledger) fit(h *hold) error {
 func (l *Ledger) fitMore(h, more *hold, now int64) error {
 	now = max(now, l.book.last)
 	for c := range h.counters() {
-		c.advance(now)
-		if n := more.taken(&c.limit) - h.taken(&c.limit); c.covers(h.at) && !c.fits(n) {
+		c.Advance(now)
+		if n := more.taken(&c.Limit) - h.taken(&c.Limit); c.Covers(h.at) && !c.Fits(n) {
 			return c.refuse(n, now)
 		}
 	}
 	return nil
-}
-
-// covers reports whether the current window holds the time at.
-func (c *counter) covers(at int64) bool {
-	if c.width > 0 {
-		return at/c.width >= c.current-slidingBuckets
-	}
-	return at >= c.start
 }
 
 // longer is the refusal that keeps the caller for longer.
@@ -74,14 +68,14 @@ func longer(a, b *LimitError) *LimitError {
 // refuse is the error for n more at a time when they do not fit.
 func (c *counter) refuse(n, now int64) *LimitError {
 	e := &LimitError{
-		Limit: c.limit.Text, Scope: c.scope.String(), Unit: c.limit.Unit,
-		Left: spellAmount(c.left(), c.limit.Unit), Needed: spellAmount(n, c.limit.Unit),
-		Never: n > c.limit.Amount,
+		Limit: c.Limit.Text, Scope: c.scope.String(), Unit: c.Limit.Unit,
+		Left: limits.SpellAmount(c.Left(), c.Limit.Unit), Needed: limits.SpellAmount(n, c.Limit.Unit),
+		Never: n > c.Limit.Amount,
 	}
 	if n >= unbounded {
 		e.Needed = "an amount that cannot be bounded"
 	}
-	if at := c.freesAt(n); at > now && !e.Never {
+	if at := c.FreesAt(n); at > now && !e.Never {
 		e.RetryAfter = time.Duration(at - now)
 	}
 	return e

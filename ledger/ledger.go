@@ -12,6 +12,7 @@ import (
 
 	"github.com/tollgate/tollgate/internal/durable"
 	"github.com/tollgate/tollgate/ledger/journal"
+	"github.com/tollgate/tollgate/ledger/limits"
 	"github.com/tollgate/tollgate/policy"
 )
 
@@ -196,7 +197,7 @@ func (l *Ledger) postInterrupted() error {
 		full := h.full()
 		var e Entry
 		h.entry(&e, Posted, now)
-		e.Cost, e.Quantities, e.Estimated = Nano(full.nano), heldQuantities(full), true
+		e.Cost, e.Quantities, e.Estimated = Nano(full.Nano), heldQuantities(full), true
 		e.Status, e.Detail = Interrupted, "the process ended before the call did"
 		if _, err := l.journal.Stage(e.Append(nil)); err != nil {
 			return err
@@ -211,7 +212,9 @@ func (l *Ledger) postInterrupted() error {
 }
 
 // heldQuantities states a hold of tokens as quantities: it does not know their kinds and calls all of them output.
-func heldQuantities(a amounts) Quantities { return Quantities{OutputTokens: a.tokens, Calls: a.calls} }
+func heldQuantities(a limits.Amounts) Quantities {
+	return Quantities{OutputTokens: a.Tokens, Calls: a.Calls}
+}
 
 // Recovery is what Open found.
 func (l *Ledger) Recovery() Recovery { return l.recovery }

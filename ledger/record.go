@@ -69,7 +69,7 @@ func (w *Who) principal() *policy.Principal {
 	return &policy.Principal{Customer: w.Customer, Team: w.Team, Key: w.Key, KeyID: w.KeyID, User: w.User, Client: w.Client}
 }
 
-// Entry is one line of the ledger. Its JSON is the public form; amounts of money are integers in nano-USD.
+// Entry is one line of the ledger. Its JSON is the public form; limits.Amounts of money are integers in nano-USD.
 type Entry struct {
 	ID       ID            `json:"id"`
 	Time     time.Time     `json:"time"`

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/tollgate/tollgate/ledger/journal"
+	"github.com/tollgate/tollgate/ledger/limits"
 	"github.com/tollgate/tollgate/policy"
 )
 
@@ -30,7 +31,7 @@ type Reservation struct {
 // A call of a counted action counts as one call. A retry (Attempt above 1) does not, if the call it names as Parent
 // counted; so when the first attempt was refused or never left, the first that does leave counts.
 func (l *Ledger) Reserve(ctx context.Context, c *policy.Call, d *policy.Decision, h Hold) (*Reservation, error) {
-	if h.Cost < 0 || h.Tokens < 0 || int64(h.Cost) > amountMax || h.Tokens > amountMax {
+	if h.Cost < 0 || h.Tokens < 0 || int64(h.Cost) > limits.AmountMax || h.Tokens > limits.AmountMax {
 		return nil, fmt.Errorf("ledger: a hold of %s and %d tokens cannot be", h.Cost, h.Tokens)
 	}
 	if err := l.journal.Ready(); err != nil {
@@ -47,8 +48,8 @@ func (l *Ledger) Reserve(ctx context.Context, c *policy.Call, d *policy.Decision
 	r := &Reservation{ledger: l, id: c.ID}
 	r.hold = hold{
 		id: e.ID, slot: c.Action.Counted(),
-		expected: amounts{nano: int64(h.Cost), tokens: h.Tokens},
-		worst:    amounts{nano: max(worst(int64(h.Worst)), int64(h.Cost)), tokens: max(worst(h.WorstTokens), h.Tokens)},
+		expected: limits.Amounts{Nano: int64(h.Cost), Tokens: h.Tokens},
+		worst:    limits.Amounts{Nano: max(worst(int64(h.Worst)), int64(h.Cost)), Tokens: max(worst(h.WorstTokens), h.Tokens)},
 		who:      c.Principal, parent: e.Parent, trace: e.Trace, onBehalf: c.OnBehalf,
 	}
 	var laid []policy.RuleLimit
@@ -69,14 +70,14 @@ func (l *Ledger) Reserve(ctx context.Context, c *policy.Call, d *policy.Decision
 
 // worst is a worst case as limits take it.
 func worst(n int64) int64 {
-	if n < 0 || n > amountMax { // Unbounded, or as good as
+	if n < 0 || n > limits.AmountMax { // Unbounded, or as good as
 		return unbounded
 	}
 	return n
 }
 
 // unbounded never fits a limit, and stays so when something is added to it.
-const unbounded = 2 * amountMax
+const unbounded = 2 * limits.AmountMax
 
 // begin fills e with what a call and its decision say.
 func (l *Ledger) begin(e *Entry, c *policy.Call, d *policy.Decision, kind Kind) error {
@@ -117,7 +118,7 @@ func (r *Reservation) take(draft *draft, laid []policy.RuleLimit) error {
 	h.lane = l.lane(who, laneKey{e.Action, e.Upstream, e.Target})
 	if e.Action.Counted() && (e.Attempt <= 1 || !l.book.wasCounted(e.Parent)) {
 		e.Counted = true
-		h.expected.calls, h.worst.calls = 1, 1
+		h.expected.Calls, h.worst.Calls = 1, 1
 	}
 	if err := r.lay(e, laid, who); err != nil {
 		return err
@@ -126,7 +127,7 @@ func (r *Reservation) take(draft *draft, laid []policy.RuleLimit) error {
 		return err
 	}
 	if h.hard {
-		e.Worst, e.WorstTokens = Nano(h.worst.nano), h.worst.tokens
+		e.Worst, e.WorstTokens = Nano(h.worst.Nano), h.worst.Tokens
 	}
 	t, err := l.journal.Stage(draft.encode())
 	if err != nil {
@@ -135,7 +136,7 @@ func (r *Reservation) take(draft *draft, laid []policy.RuleLimit) error {
 	r.ticket = t
 	l.book.reserve(h)
 	for c := range h.counters() {
-		c.add(h.at, h.taken(&c.limit))
+		c.Add(h.at, h.taken(&c.Limit))
 	}
 	return nil
 }
@@ -207,13 +208,13 @@ func (r *Reservation) Held() Usage {
 	r.ledger.mu.Lock()
 	defer r.ledger.mu.Unlock()
 	a := r.hold.full()
-	return Usage{Cost: Nano(a.nano), Quantities: heldQuantities(a), Estimated: true}
+	return Usage{Cost: Nano(a.Nano), Quantities: heldQuantities(a), Estimated: true}
 }
 
 // Extend reserves more money and tokens for the same call by a further entry; a *LimitError means the call must be cut.
 // What it adds counts in the window the call was reserved in. It writes nothing when the hold covers no more than before.
 func (r *Reservation) Extend(cost Nano, tokens int64) error {
-	if cost < 0 || tokens < 0 || int64(cost) > amountMax || tokens > amountMax {
+	if cost < 0 || tokens < 0 || int64(cost) > limits.AmountMax || tokens > limits.AmountMax {
 		return fmt.Errorf("ledger: a hold of %s and %d tokens cannot be added", cost, tokens)
 	}
 	l, h := r.ledger, &r.hold
@@ -242,7 +243,7 @@ func (r *Reservation) Extend(cost Nano, tokens int64) error {
 			return t, err
 		}
 		for c := range h.counters() {
-			c.add(h.at, more.taken(&c.limit)-h.taken(&c.limit))
+			c.Add(h.at, more.taken(&c.Limit)-h.taken(&c.Limit))
 		}
 		h.expected, h.worst = more.expected, more.worst
 		return t, nil
@@ -293,7 +294,7 @@ func (r *Reservation) end(kind Kind, o Outcome) error {
 		r.ended = true
 		a := e.settled(h)
 		for c := range h.counters() {
-			c.add(h.at, used(&a, c.limit.Unit)-h.taken(&c.limit))
+			c.Add(h.at, used(&a, c.Limit.Unit)-h.taken(&c.Limit))
 		}
 		l.book.settle(h, a, now.UnixNano())
 		return t, nil
@@ -306,12 +307,12 @@ func (r *Reservation) end(kind Kind, o Outcome) error {
 	return unwritable(err)
 }
 
-func clampNano(n Nano) Nano { return Nano(min(max(int64(n), 0), amountMax)) }
+func clampNano(n Nano) Nano { return Nano(min(max(int64(n), 0), limits.AmountMax)) }
 
 // clamped is q without what cannot be.
 func (q Quantities) clamped() Quantities {
 	for _, v := range q.fields() {
-		*v = min(max(*v, 0), amountMax)
+		*v = min(max(*v, 0), limits.AmountMax)
 	}
 	return q
 }

@@ -1,4 +1,4 @@
-package ledger
+package limits
 
 import (
 	"fmt"
@@ -13,22 +13,23 @@ type Window struct {
 	spelt string
 }
 
-// windows are all there are. Those of the calendar begin at midnight in the ledger's Location, weeks on Monday.
+// Windows that are named elsewhere.
 var (
-	minuteWindow = Window{"1m", time.Minute, "in any minute"}
-	dayWindow    = Window{"1d", 0, "in a calendar day"}
-	monthWindow  = Window{"1M", 0, "in a calendar month"}
+	minute = Window{"1m", time.Minute, "in any minute"}
+	Day    = Window{"1d", 0, "in a calendar day"}
+	Month  = Window{"1M", 0, "in a calendar month"}
 )
 
+// windows are all there are. Those of the calendar begin at midnight in the ledger's Location, weeks on Monday.
 func windows() []Window {
 	return []Window{
-		minuteWindow,
+		minute,
 		{"1h", time.Hour, "in any hour"},
 		{"24h", 24 * time.Hour, "in any 24 hours"},
 		{"7d", 7 * 24 * time.Hour, "in any 7 days"},
-		dayWindow,
+		Day,
 		{"1w", 0, "in a calendar week"},
-		monthWindow,
+		Month,
 		{"1Q", 0, "in a calendar quarter"},
 		{"1Y", 0, "in a calendar year"},
 	}

@@ -1,4 +1,4 @@
-package ledger
+package limits
 
 import (
 	"errors"
@@ -25,12 +25,26 @@ type Limit struct {
 	Hard   bool   // holds the worst case
 }
 
-// amountMax keeps sums of amounts far from overflow: ten million dollars.
-const amountMax = 10_000_000 * int64(USD)
+// Unit is what a limit counts.
+type Unit string
 
-// ParseLimit parses "50 USD / 1M", "60 requests / 1m", "8 concurrent", with an optional suffix "hard". The error says
+// The units of limits.
+const (
+	UnitUSD        Unit = "USD"
+	UnitTokens     Unit = "tokens"
+	UnitCalls      Unit = "calls"
+	UnitConcurrent Unit = "concurrent"
+)
+
+// dollar is one US dollar in nano-USD, the unit of money.
+const dollar = 1_000_000_000
+
+// AmountMax keeps sums of amounts far from overflow: ten million dollars.
+const AmountMax = 10_000_000 * dollar
+
+// Parse parses "50 USD / 1M", "60 requests / 1m", "8 concurrent", with an optional suffix "hard". The error says
 // what is expected instead.
-func ParseLimit(text string) (Limit, error) {
+func Parse(text string) (Limit, error) {
 	l := Limit{Text: text}
 	bad := func(format string, args ...any) (Limit, error) {
 		return Limit{}, fmt.Errorf("limit %q: %s", text, fmt.Sprintf(format, args...))
@@ -109,7 +123,7 @@ func parseAmount(s string, unit Unit) (int64, error) {
 		fraction = fraction[:scale]
 	}
 	n, err := strconv.ParseInt(whole+fraction+strings.Repeat("0", scale-len(fraction)), 10, 64)
-	if errors.Is(err, strconv.ErrRange) || n > amountMax {
+	if errors.Is(err, strconv.ErrRange) || n > AmountMax {
 		return 0, fmt.Errorf("amount %q is too large", s)
 	}
 	return n, err
@@ -123,7 +137,7 @@ func digitsOnly(s string) bool {
 func (l *Limit) Spell() string {
 	var b strings.Builder
 	b.WriteString("at most ")
-	b.WriteString(spellAmount(l.Amount, l.Unit))
+	b.WriteString(SpellAmount(l.Amount, l.Unit))
 	if l.Unit == UnitConcurrent {
 		b.WriteString(" at the same time")
 	} else {
@@ -141,7 +155,7 @@ func (l *Limit) Spell() string {
 // Warnings lists what is allowed but seldom meant.
 func (l *Limit) Warnings() []string {
 	var out []string
-	if l.Unit == UnitUSD && l.Window == minuteWindow {
+	if l.Unit == UnitUSD && l.Window == minute {
 		out = append(out, fmt.Sprintf("limit %q is money per minute; a month is written 1M", l.Text))
 	}
 	if l.Amount == 0 {
@@ -150,11 +164,11 @@ func (l *Limit) Warnings() []string {
 	return out
 }
 
-// spellAmount writes an amount with its unit: "0.25 USD", "1 call", "8 calls".
-func spellAmount(n int64, unit Unit) string {
+// SpellAmount writes an amount with its unit: "0.25 USD", "1 call", "8 calls".
+func SpellAmount(n int64, unit Unit) string {
 	switch unit {
 	case UnitUSD:
-		return Nano(n).String()
+		return SpellUSD(n)
 	case UnitTokens:
 		return plural(n, "token")
 	default:
@@ -169,20 +183,20 @@ func plural(n int64, noun string) string {
 	return strconv.FormatInt(n, 10) + " " + noun + "s"
 }
 
-// String writes n in dollars, with as many decimals as it takes but at least two: "0.50 USD", "0.000042 USD".
-func (n Nano) String() string {
+// SpellUSD writes nano-USD in dollars, with as many decimals as it takes but at least two: "0.50 USD", "0.000042 USD".
+func SpellUSD(n int64) string {
 	sign := ""
 	u := uint64(n)
 	if n < 0 {
 		sign, u = "-", -u
 	}
-	fraction := fmt.Sprintf("%09d", u%uint64(USD))
+	fraction := fmt.Sprintf("%09d", u%dollar)
 	fraction = fraction[:2] + strings.TrimRight(fraction[2:], "0")
-	return fmt.Sprintf("%s%d.%s USD", sign, u/uint64(USD), fraction)
+	return fmt.Sprintf("%s%d.%s USD", sign, u/dollar, fraction)
 }
 
-// matches reports whether the limit counts calls to path.
-func (l *Limit) matches(path string) bool {
+// Matches reports whether the limit counts calls to path.
+func (l *Limit) Matches(path string) bool {
 	if len(l.On) == 0 {
 		return true
 	}
@@ -217,8 +231,8 @@ func globMatch(glob, path string) bool {
 	return strings.Trim(glob[g:], "*") == ""
 }
 
-// addSat adds without overflow: amounts from outside may be absurd, sums of them must still only restrict.
-func addSat(a, b int64) int64 {
+// AddSat adds without overflow: amounts from outside may be absurd, sums of them must still only restrict.
+func AddSat(a, b int64) int64 {
 	sum := a + b
 	switch {
 	case a > 0 && b > 0 && sum < 0:

@@ -1,0 +1,144 @@
+package limits
+
+import "time"
+
+// slidingBuckets is how finely a sliding window is counted. A window counts its last 60 buckets and the one that is
+// filling, so it may look back up to a sixtieth too far, never too short: no window of its length ever holds more than
+// the limit.
+const slidingBuckets = 60
+
+// Counter is one limit's balance at one place: what calls have taken of it in its current window. It is
+// guarded by its owner, and only mirrors entries: it can be dropped and filled again from a History at any time.
+type Counter struct {
+	Limit Limit
+	loc   *time.Location
+
+	Sum        int64 // taken in the current window; for concurrent: calls under way
+	start, end int64 // the calendar period, Unix nanoseconds
+
+	width   int64   // of a bucket, nanoseconds; 0: not sliding
+	current int64   // number of the filling bucket: time / width
+	buckets []int64 // by number modulo their count
+}
+
+// NewCounter returns an empty counter whose window is that of now, Unix nanoseconds.
+func NewCounter(limit Limit, now int64, loc *time.Location) *Counter {
+	c := &Counter{Limit: limit, loc: loc}
+	if limit.Window.Slides() {
+		c.width = int64(limit.Window.slide) / slidingBuckets
+		c.current = now / c.width
+		c.buckets = make([]int64, slidingBuckets+1)
+	} else {
+		c.Advance(now)
+	}
+	return c
+}
+
+// Advance makes the window the one that ends, or contains, now. Time does not go back here: the ledger sees to it.
+func (c *Counter) Advance(now int64) {
+	switch {
+	case c.Limit.Unit == UnitConcurrent:
+	case c.width > 0:
+		n := now / c.width
+		if n-c.current > slidingBuckets {
+			clear(c.buckets)
+			c.Sum, c.current = 0, n
+		}
+		for c.current < n {
+			c.current++
+			b := &c.buckets[c.current%int64(len(c.buckets))]
+			c.Sum -= *b
+			*b = 0
+		}
+	case now >= c.end:
+		from, to := c.Limit.Window.period(time.Unix(0, now), c.loc)
+		if from.UnixNano() != c.start { // the same period again: clocks that were set back over midnight
+			c.Sum = 0
+		}
+		c.start, c.end = from.UnixNano(), to.UnixNano()
+	}
+}
+
+// Add changes by n what calls reserved at the time at have taken. What lies outside the current window changes nothing.
+func (c *Counter) Add(at, n int64) {
+	switch {
+	case c.Limit.Unit == UnitConcurrent:
+	case c.width > 0:
+		bucket := at / c.width
+		if bucket < c.current-slidingBuckets {
+			return
+		}
+		bucket = min(bucket, c.current)
+		b := &c.buckets[bucket%int64(len(c.buckets))]
+		*b = AddSat(*b, n)
+	case at < c.start:
+		return
+	}
+	c.Sum = AddSat(c.Sum, n)
+}
+
+// Fits reports whether n more may be taken now. Nothing always fits.
+func (c *Counter) Fits(n int64) bool {
+	return n <= 0 || n <= c.Limit.Amount && c.Sum <= c.Limit.Amount-n
+}
+
+// Seed adds what a row of the history holds. When in the row it was used is not known: a sliding window takes the end of
+// it, so that it counts for longer.
+func (c *Counter) Seed(r *Row) {
+	n := r.Nano
+	switch c.Limit.Unit {
+	case UnitTokens:
+		n = r.Tokens
+	case UnitCalls:
+		n = r.Calls
+	case UnitConcurrent:
+		return
+	}
+	at := r.At
+	if c.width > 0 {
+		if r.Span > hourSpan { // older than any sliding window
+			return
+		}
+		at += r.Span
+		c.Add(at*int64(time.Second)-1, n)
+		return
+	}
+	c.Add(at*int64(time.Second), n)
+}
+
+// FreesAt is when n more may be taken if nothing is given back before, as Unix nanoseconds; 0: unknown.
+func (c *Counter) FreesAt(n int64) int64 {
+	switch {
+	case c.Limit.Unit == UnitConcurrent:
+		return 0
+	case c.width == 0:
+		return c.end
+	}
+	sum := c.Sum
+	for i := c.current - slidingBuckets; i <= c.current; i++ {
+		sum -= c.buckets[i%int64(len(c.buckets))]
+		if sum <= c.Limit.Amount-n {
+			return (i + slidingBuckets + 1) * c.width
+		}
+	}
+	return 0
+}
+
+// Left is how much more may be taken now.
+func (c *Counter) Left() int64 { return max(0, c.Limit.Amount-c.Sum) }
+
+// Covers reports whether the current window holds the time at.
+func (c *Counter) Covers(at int64) bool {
+	if c.width > 0 {
+		return at/c.width >= c.current-slidingBuckets
+	}
+	return at >= c.start
+}
+
+// Reset is when the calendar period ends; the zero time when the window is none.
+func (c *Counter) Reset() time.Time {
+	if c.end == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, c.end).In(c.loc)
+}
