@@ -13,7 +13,7 @@ var chatPaths = []string{"model", "stream", "stream_options.include_usage", "max
 func chatBody(size int) []byte {
 	var b strings.Builder
 	b.WriteString(`{"model":"openai/gpt-5-mini","stream":true,"stream_options":{"include_usage":true},"max_tokens":512,"temperature":0.7,"messages":[`)
-	text := `You are a careful assistant. Answer in \"short\" sentences,\nname your sources, and say so when you do not know.`
+	text := `You are a careful assistant. Answer in short sentences,\nname your sources, and say so when you do not know.`
 	for i := 0; b.Len() < size-400; i++ {
 		if i > 0 {
 			b.WriteByte(',')

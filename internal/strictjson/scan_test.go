@@ -89,7 +89,7 @@ func TestScanRefuses(t *testing.T) {
 		{`{"a":0x1}`, "expected a comma", 6, true},
 		{`{"a":NaN}`, "not a JSON value", 5, true},
 		{"{\"a\":\"x\ny\"}", "control character", 7, true},
-		{`{"a":"\x"}`, "unknown escape", 6, true},
+		{`{"a":"\x"}`, "unknown escape", 7, true},
 		{`{"a":"\u12g4"}`, "four hexadecimal", 6, true},
 		{`{"a":"x`, "ends too early", 7, true},
 		{`{"a":"x\`, "ends too early", 8, true},

@@ -189,25 +189,26 @@ func (s *scanner) object(i int, at *level, out []Value) int {
 
 // member scans a name, its colon and its value; base is where the names of the object begin.
 func (s *scanner) member(i, base int, at *level, out []Value) int {
-	n, next := s.name(i)
+	n := s.nextName()
+	next := s.name(i, n)
 	if next == failed {
 		return failed
 	}
 	if s.count-base < namesLinear {
 		for j := base; j < s.count; j++ {
-			if other := s.nameAt(j); other.mark == n.mark && bytes.Equal(s.textOf(other), s.textOf(&n)) {
-				return s.duplicate(&n)
+			if other := s.nameAt(j); other.mark == n.mark && bytes.Equal(s.textOf(other), s.textOf(n)) {
+				return s.duplicate(n)
 			}
 		}
 	}
 	var w *watched
 	if at != nil {
 		var variant bool
-		if w, variant = at.match(s.textOf(&n), n.ascii); variant {
-			return s.refuse(i, "name %s differs from %s by case only", quoted(s.textOf(&n)), quoted(w.name))
+		if w, variant = at.match(s.textOf(n), n.ascii); variant {
+			return s.refuse(i, "name %s differs from %s by case only", quoted(s.textOf(n)), quoted(w.name))
 		}
 	}
-	s.push(n)
+	s.count++
 	if next = s.space(next); next >= len(s.doc) || s.doc[next] != ':' {
 		return s.syntax(next, "expected a colon")
 	}
@@ -230,35 +231,42 @@ func kind(first byte) byte {
 	return first
 }
 
-// name scans the member name at i and returns it and the offset behind it.
-func (s *scanner) name(i int) (name, int) {
+// name scans the member name at i into n and returns the offset behind it.
+func (s *scanner) name(i int, n *name) int {
 	if s.tokens--; s.tokens < 0 {
-		return name{}, s.refuse(i, "more than %d values and names", s.lim.Tokens)
+		return s.refuse(i, "more than %d values and names", s.lim.Tokens)
 	}
 	end, hasEscapes, ascii := s.text(i, true)
 	if end == failed {
-		return name{}, failed
+		return failed
 	}
-	n := name{start: uint32(i + 1), end: uint32(end - 1), at: uint32(i), ascii: ascii}
+	*n = name{start: uint32(i + 1), end: uint32(end - 1), at: uint32(i), ascii: ascii}
 	if hasEscapes {
 		n.start = uint32(len(s.escaped))
 		s.escaped = appendUnescaped(s.escaped, s.doc[i+1:end-1])
 		n.end, n.unescaped, n.ascii = uint32(len(s.escaped)), true, false
-		if bytes.IndexByte(s.textOf(&n), 0) >= 0 {
-			return name{}, s.refuse(i, "NUL in a name")
+		if bytes.IndexByte(s.textOf(n), 0) >= 0 {
+			return s.refuse(i, "NUL in a name")
 		}
 	}
-	n.mark = mark(s.textOf(&n))
-	return n, end
+	n.mark = mark(s.textOf(n))
+	return end
 }
 
-func (s *scanner) push(n name) {
-	if s.count < namesAtHand {
-		s.near[s.count] = n
-	} else {
-		s.far = append(s.far[:s.count-namesAtHand], n)
+func (s *scanner) textOf(n *name) []byte {
+	if n.unescaped {
+		return s.escaped[n.start:n.end]
 	}
-	s.count++
+	return s.doc[n.start:n.end]
+}
+
+// nextName returns the place of the name behind the last one. It is valid until the next one is asked for.
+func (s *scanner) nextName() *name {
+	if s.count < namesAtHand {
+		return &s.near[s.count]
+	}
+	s.far = append(s.far[:s.count-namesAtHand], name{})
+	return &s.far[s.count-namesAtHand]
 }
 
 func (s *scanner) nameAt(j int) *name {
@@ -279,19 +287,15 @@ func (s *scanner) own(base int) []name {
 	return slices.Concat(s.near[base:], s.far[:s.count-namesAtHand])
 }
 
-func (s *scanner) textOf(n *name) []byte {
-	if n.unescaped {
-		return s.escaped[n.start:n.end]
-	}
-	return s.doc[n.start:n.end]
-}
-
 // mark is a cheap hash of a name. Names made to collide cost a comparison each, in a handful of names or in a sort.
 func mark(text []byte) uint64 {
-	if len(text) < 8 {
-		m := uint64(len(text))
-		for _, c := range text {
-			m = m<<8 | uint64(c)
+	if n := len(text); n < 8 {
+		m := uint64(n) << 56
+		if cap(text) >= 8 { // the document goes on behind the name: what is not of the name is cut off
+			return m | binary.LittleEndian.Uint64(text[:8])&(1<<(8*n)-1)
+		}
+		for i, c := range text {
+			m |= uint64(c) << (8 * i)
 		}
 		return m
 	}
@@ -344,46 +348,73 @@ const (
 // stops marks, by the highest bit of its byte, the first quote, backslash or control character in w. Marks behind the
 // first may be wrong.
 func stops(w uint64) uint64 {
-	q, b := w^quotes, w^slashes
-	return ((q-each)&^q | (b-each)&^b | (w-belowText)&^w) & highBits
+	return ((w ^ quotes - each) | (w ^ slashes - each) | (w - belowText)) &^ w & highBits
+}
+
+// plain skips what needs no look: it returns the offset of the first quote, backslash or control character from i on, and
+// all bytes before it or-ed together, in some byte of high.
+func plain(doc []byte, i int) (stop int, high uint64) {
+	for len(doc)-i >= 16 {
+		w, w2 := binary.LittleEndian.Uint64(doc[i:]), binary.LittleEndian.Uint64(doc[i+8:])
+		m := stops(w)
+		if m == 0 {
+			high |= w
+			if m = stops(w2); m == 0 {
+				high |= w2
+				i += 16
+				continue
+			}
+			w, i = w2, i+8
+		}
+		return i + bits.TrailingZeros64(m)>>3, high | w&(m&-m-1)
+	}
+	for i < len(doc) && doc[i] != '"' && doc[i] != '\\' && doc[i] >= ' ' {
+		high |= uint64(doc[i])
+		i++
+	}
+	return i, high
 }
 
 // text scans the string whose opening quote is at i. It also says whether it has escapes and is all ASCII.
 func (s *scanner) text(i int, isName bool) (end int, hasEscapes, ascii bool) {
-	doc, start := s.doc, i+1
-	var high uint64
-	i = start
+	stop, high := plain(s.doc, i+1)
+	if stop < len(s.doc) && s.doc[stop] == '"' && high&highBits == 0 {
+		return stop + 1, false, true
+	}
+	return s.textFrom(i+1, stop, high, isName)
+}
+
+// textFrom goes on with a string that began at start and had nothing but the bytes of high up to stop.
+func (s *scanner) textFrom(start, stop int, high uint64, isName bool) (end int, hasEscapes, ascii bool) {
+	doc, i := s.doc, stop
 	for {
-		for i+8 <= len(doc) {
-			w := binary.LittleEndian.Uint64(doc[i:])
-			if m := stops(w); m != 0 {
-				high |= w & (m&-m - 1)
-				i += bits.TrailingZeros64(m) >> 3
-				goto stopped
-			}
-			high |= w
-			i += 8
-		}
-		for i < len(doc) && doc[i] != '"' && doc[i] != '\\' && doc[i] >= 0x20 {
-			high |= uint64(doc[i])
-			i++
-		}
-	stopped:
-		if i >= len(doc) || doc[i] < 0x20 {
+		switch {
+		case i >= len(doc) || doc[i] < ' ':
 			return s.syntax(i, "control character in a string"), false, false
-		}
-		if doc[i] == '"' {
-			break
+		case doc[i] == '"':
+			if ascii = high&highBits == 0; !ascii && !utf8.Valid(doc[start:i]) {
+				return s.badUTF8(start), false, false
+			}
+			return i + 1, hasEscapes, ascii
+		case i+1 < len(doc) && isShortEscape(doc[i+1]):
+			i += 2
+		default:
+			if i = s.unicode(i, isName); i == failed {
+				return failed, false, false
+			}
 		}
 		hasEscapes = true
-		if i = s.escape(i, isName); i == failed {
-			return failed, false, false
-		}
+		var more uint64
+		i, more = plain(doc, i)
+		high |= more
 	}
-	if high&highBits != 0 && !utf8.Valid(doc[start:i]) {
-		return s.badUTF8(start), false, false
-	}
-	return i + 1, hasEscapes, high&highBits == 0
+}
+
+// isShortEscape reports whether c may follow a backslash and ends the escape.
+func isShortEscape(c byte) bool {
+	const few = 1<<('"'-'"') | 1<<('/'-'"') | 1<<('\\'-'"')
+	const letters = 1<<('b'-'b') | 1<<('f'-'b') | 1<<('n'-'b') | 1<<('r'-'b') | 1<<('t'-'b')
+	return uint64(few)>>(c-'"')&1 != 0 || uint64(letters)>>(c-'b')&1 != 0
 }
 
 // badUTF8 fails at the first byte from i on that is not UTF-8.
@@ -398,17 +429,10 @@ func (s *scanner) badUTF8(i int) int {
 	}
 }
 
-// escape scans the escape at i, both halves if it is a surrogate pair.
-func (s *scanner) escape(i int, isName bool) int {
-	if i+1 >= len(s.doc) {
-		return s.syntax(i+1, "")
-	}
-	switch s.doc[i+1] {
-	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-		return i + 2
-	case 'u':
-	default:
-		return s.syntax(i, "unknown escape in a string")
+// unicode scans the \u escape at i, both halves if it is a surrogate pair.
+func (s *scanner) unicode(i int, isName bool) int {
+	if i+1 >= len(s.doc) || s.doc[i+1] != 'u' {
+		return s.syntax(min(i+1, len(s.doc)), "unknown escape in a string")
 	}
 	r, ok := unicodeEscape(s.doc[i:])
 	if !ok {
