@@ -219,6 +219,9 @@ func heldQuantities(a limits.Amounts) Quantities {
 // Recovery is what Open found.
 func (l *Ledger) Recovery() Recovery { return l.recovery }
 
+// Ready returns nil, or an error wrapping ErrUnwritable that says why no call can be recorded now.
+func (l *Ledger) Ready() error { return unwritable(l.journal.Ready()) }
+
 // Sync waits until all entries so far are on disk.
 func (l *Ledger) Sync(ctx context.Context) error { return unwritable(l.journal.Sync(ctx)) }
 

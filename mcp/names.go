@@ -13,6 +13,9 @@ const serverNameMax = 32
 // reserved are the names below /mcp/ that are not a server's or profile's to take.
 var reserved = map[string]bool{"code": true}
 
+// Check says what is wrong with the names of servers and profiles, as New and Reload would. It connects to nobody.
+func Check(servers []Server, profiles []Profile) error { return validate(servers, profiles) }
+
 // validate checks names: servers and profiles share one namespace, that of /mcp/{name}.
 func validate(servers []Server, profiles []Profile) error {
 	taken := map[string]string{} // what looks alike -> name

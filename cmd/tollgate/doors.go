@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/net/netutil"
+
+	"github.com/tollgate/tollgate/internal/durable"
+	"github.com/tollgate/tollgate/llm"
+)
+
+// The limits of connections from outside.
+const (
+	headerTime      = 5 * time.Second
+	idleTime        = 2 * time.Minute
+	headerBytesMax  = 32 << 10
+	connectionsMax  = 16384 // open at once on the agents' listener
+	adminConnsMax   = 64
+	socketPathBytes = 100 // the kernel takes 107
+)
+
+// doors are the listeners: agents, operators over TCP, and the command line over a socket file.
+type doors struct {
+	agents, admin, socket *door
+}
+
+type door struct {
+	net.Listener
+	server *http.Server
+}
+
+func (p *process) openDoors(ctx context.Context) (err error) {
+	s := p.inForce()
+	if p.doors.agents, err = p.listen("tcp", s.listen, p.agentRoutes(), connectionsMax); err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	token, err := adminToken(p.file(tokenFile))
+	if err != nil {
+		return err
+	}
+	if s.admin != "" {
+		if p.doors.admin, err = p.listen("tcp", s.admin, p.adminRoutes(token), adminConnsMax); err != nil {
+			return fmt.Errorf("admin.listen: %w; another address or off can be written there", err)
+		}
+	}
+	path := p.file(socketFile)
+	if len(path) > socketPathBytes {
+		p.log.Warn("the data directory's path is too long for a socket file: the command line cannot speak to this process", "path", path)
+		return nil
+	}
+	// The journal's lock is ours, so a socket file that is there is a dead process's.
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("admin socket: %w", err)
+	}
+	if p.doors.socket, err = p.listen("unix", path, p.adminRoutes(""), adminConnsMax); err != nil {
+		return fmt.Errorf("admin socket: %w", err)
+	}
+	return os.Chmod(path, secretMode)
+}
+
+// listen opens one door. Closing it stops new requests at once and waits for those under way.
+func (p *process) listen(network, address string, h http.Handler, conns int) (*door, error) {
+	ln, err := net.Listen(network, address)
+	if err != nil {
+		return nil, err
+	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true) // some SDKs speak HTTP/2 with prior knowledge to http:// addresses
+	d := &door{Listener: netutil.LimitListener(ln, conns), server: &http.Server{
+		Handler: h, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: headerBytesMax,
+		Protocols: protocols, ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelWarn),
+	}}
+	go func() { _ = d.server.Serve(d.Listener) }() // ends when the server is shut down
+	p.undoBy(func(ctx context.Context) error {
+		if err := d.server.Shutdown(ctx); err != nil {
+			_ = d.server.Close()
+			return fmt.Errorf("requests were cut when the time to drain was over: %w", err)
+		}
+		return nil
+	})
+	return d, nil
+}
+
+// agentRoutes is what agents reach.
+func (p *process) agentRoutes() http.Handler {
+	mux := http.NewServeMux()
+	p.llm.Register(mux)
+	mux.Handle("/mcp", p.mcp.Handler())
+	mux.Handle("/mcp/{name}", p.mcp.Handler())
+	p.healthRoutes(mux)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		writeJSON(w, http.StatusNotFound, map[string]any{"error": map[string]any{
+			"message": "nothing is served at this path: tools are at /mcp and /mcp/NAME, models at " + strings.Join(llm.Patterns(), ", "),
+			"type":    "invalid_request_error", "code": "unknown_route", "param": nil,
+		}})
+	})
+	return mux
+}
+
+// adminRoutes is what operators reach. With a token everything but health and metrics needs it.
+func (p *process) adminRoutes(token string) http.Handler {
+	mux := http.NewServeMux()
+	p.healthRoutes(mux)
+	mux.Handle("GET /metrics", p.telemetry.Metrics)
+	api := http.NewServeMux()
+	p.apiRoutes(api)
+	mux.Handle("/api/v1/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if token != "" && !authorized(r, token) {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			writeProblem(w, http.StatusUnauthorized, "send Authorization: Bearer with the token in "+tokenFile+" of the data directory")
+			return
+		}
+		if problem := p.inForce().guard.Check(r); token != "" && problem != nil {
+			writeProblem(w, problem.Status, problem.Text)
+			return
+		}
+		api.ServeHTTP(w, r)
+	}))
+	return mux
+}
+
+func authorized(r *http.Request, token string) bool {
+	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	return ok && subtle.ConstantTimeCompare([]byte(given), []byte(token)) == 1
+}
+
+// adminToken reads the token of the admin API, or makes it.
+func adminToken(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if err == nil && len(b) >= tokenBytes {
+		return strings.TrimSpace(string(b)), nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("reading the admin token: %w", err)
+	}
+	raw := make([]byte, tokenBytes)
+	_, _ = rand.Read(raw) // never fails
+	token := "tg_admin_" + base64.RawURLEncoding.EncodeToString(raw)
+	if err := durable.WriteFile(path, []byte(token+"\n"), secretMode); err != nil {
+		return "", fmt.Errorf("writing the admin token to %s: %w", filepath.Base(path), err)
+	}
+	return token, nil
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // the client is gone if it fails
+}
+
+// writeProblem answers in the form of RFC 9457.
+func writeProblem(w http.ResponseWriter, status int, detail string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]any{"title": http.StatusText(status), "status": status, "detail": detail})
+}

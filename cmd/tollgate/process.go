@@ -1,0 +1,279 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tollgate/tollgate/gate"
+	"github.com/tollgate/tollgate/internal/telemetry"
+	"github.com/tollgate/tollgate/ledger"
+	"github.com/tollgate/tollgate/llm"
+	"github.com/tollgate/tollgate/llm/price"
+	"github.com/tollgate/tollgate/mcp"
+	"github.com/tollgate/tollgate/oauth"
+)
+
+// drainTime is how long a stop waits for calls under way. What is cut then is charged as an estimate.
+const drainTime = 30 * time.Second
+
+// The files of the data directory.
+const (
+	journalDir  = "journal"
+	keysFile    = "keys.db"
+	pepperFile  = "pepper"
+	tokenFile   = "admin.token"
+	socketFile  = "admin.sock"
+	dataDirMode = 0o700
+	secretMode  = 0o600
+	tokenBytes  = 24
+)
+
+// process is a running gateway. start makes its parts in order, close undoes them in reverse.
+type process struct {
+	version string
+	log     *slog.Logger
+	catalog *price.Catalog
+
+	telemetry *telemetry.Telemetry
+	ledger    *ledger.Ledger
+	keys      *oauth.Keys
+	vault     oauth.Vault
+	gate      *gate.Gate
+	llm       *llm.Proxy
+	mcp       *mcp.Gateway
+	doors     doors
+
+	setup     atomic.Pointer[setup] // in force
+	reloading sync.Mutex            // one reload at a time
+	undo      []func(context.Context) error
+}
+
+func (p *process) inForce() *setup { return p.setup.Load() }
+
+// start wires a gateway for s and listens. On an error everything is undone.
+func start(ctx context.Context, s *setup, catalog *price.Catalog, version string, log *slog.Logger) (_ *process, err error) {
+	p := &process{version: version, log: log, catalog: catalog}
+	p.setup.Store(s)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	for _, step := range []func(context.Context) error{
+		p.startTelemetry, p.openLedger, p.openKeys, p.openGate, p.openModels, p.openTools, p.openDoors,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// close stops taking requests, waits for those under way until ctx ends, and closes every part.
+func (p *process) close(ctx context.Context) error {
+	var errs []error
+	for i := len(p.undo) - 1; i >= 0; i-- {
+		errs = append(errs, p.undo[i](ctx))
+	}
+	p.undo = nil
+	return errors.Join(errs...)
+}
+
+func (p *process) undoBy(fn func(context.Context) error) { p.undo = append(p.undo, fn) }
+
+func (p *process) file(name string) string { return filepath.Join(p.inForce().data, name) }
+
+func (p *process) startTelemetry(ctx context.Context) (err error) {
+	if p.telemetry, err = telemetry.Start(ctx, p.version); err != nil {
+		return err
+	}
+	p.undoBy(p.telemetry.Shutdown)
+	return nil
+}
+
+func (p *process) openLedger(ctx context.Context) (err error) {
+	if err := os.MkdirAll(p.inForce().data, dataDirMode); err != nil {
+		return fmt.Errorf("making the data directory: %w", err)
+	}
+	p.ledger, err = ledger.Open(ledger.Config{Dir: p.file(journalDir), Durability: p.inForce().durability, Location: p.inForce().location})
+	if err != nil {
+		return err
+	}
+	p.undoBy(func(context.Context) error { return p.ledger.Close() })
+	if r := p.ledger.Recovery(); r.Interrupted > 0 || r.Journal.CutBytes > 0 {
+		p.log.Warn("the ledger was mended", "calls_posted_as_interrupted", r.Interrupted, "bytes_cut", r.Journal.CutBytes, "segment", r.Journal.Segment, "reason", r.Journal.Reason)
+	}
+	return nil
+}
+
+func (p *process) openKeys(ctx context.Context) error {
+	pepper, err := oauth.Pepper(p.file(pepperFile))
+	if err != nil {
+		return err
+	}
+	p.keys, err = oauth.OpenKeys(ctx, oauth.KeysConfig{
+		Path: p.file(keysFile), Pepper: pepper, Declared: p.inForce().keys, Teams: p.inForce().teams, Log: p.log, OnChange: p.attachLimits,
+	})
+	if err != nil {
+		return err
+	}
+	p.undoBy(func(context.Context) error { return p.keys.Close() })
+	p.attachLimits()
+	return p.vault.Replace(p.inForce().credentials)
+}
+
+// attachLimits gives the ledger the limits of the config and of all keys. The keys call it when they change.
+func (p *process) attachLimits() {
+	if p.keys != nil {
+		p.ledger.SetLimits(p.inForce().allLimits(p.keys.List(), p.log))
+	}
+}
+
+func (p *process) openGate(context.Context) error {
+	upstreams, err := p.inForce().upstreams()
+	if err != nil {
+		return err
+	}
+	p.gate, err = gate.New(gate.Config{
+		Ledger: p.ledger, Policy: p.inForce().policy, Upstreams: upstreams, Log: p.log,
+		Tracer: p.telemetry.Tracer, Meter: p.telemetry.Meter,
+	})
+	if err != nil {
+		return err
+	}
+	p.undoBy(func(context.Context) error { p.gate.Close(); return nil })
+	return nil
+}
+
+func (p *process) openModels(context.Context) (err error) {
+	auth := oauth.NewAuthenticator(p.keys, p.inForce().anonymous)
+	p.llm, err = llm.New(llm.Config{
+		Gate: p.gate, Auth: auth, Vault: &p.vault, Edge: &p.inForce().guard, Routes: p.inForce().routes, Log: p.log, Version: p.version,
+	})
+	if err != nil {
+		return err
+	}
+	p.undoBy(p.llm.Close)
+	return nil
+}
+
+func (p *process) openTools(context.Context) (err error) {
+	auth := oauth.NewAuthenticator(p.keys, p.inForce().anonymous)
+	p.mcp, err = mcp.New(mcp.Config{
+		Gate: p.gate, Auth: auth, Vault: &p.vault, Guard: &p.inForce().guard, Servers: p.inForce().servers, Profiles: p.inForce().profiles,
+		Log: p.log, Version: p.version,
+	})
+	if err != nil {
+		return err
+	}
+	p.undoBy(p.mcp.Close)
+	return nil
+}
+
+// upstreams are all destinations of s.
+func (out *setup) upstreams() ([]gate.Upstream, error) {
+	models, err := llm.Upstreams(out.routes.Providers)
+	if err != nil {
+		return nil, err
+	}
+	return append(models, mcp.Upstreams(out.servers)...), nil
+}
+
+// allLimits are those of the config and of every key.
+func (out *setup) allLimits(keys []oauth.Key, log *slog.Logger) map[ledger.Scope][]ledger.Limit {
+	all := map[ledger.Scope][]ledger.Limit{}
+	for scope, list := range out.limits {
+		all[scope] = list
+	}
+	for _, k := range keys {
+		scope := ledger.Scope{Level: ledger.KeyLevel, Name: k.ID}
+		if k.Declared {
+			all[scope] = out.keyLimit[k.Name]
+			continue
+		}
+		for _, text := range k.Limits {
+			l, err := ledger.ParseLimit(text)
+			if err != nil { // checked when it was minted; a limit nobody can read must not become none
+				log.Error("a key's limit cannot be read: the key is held at zero", "key", k.Name, "limit", text)
+				l, _ = ledger.ParseLimit("0 calls / 1d")
+			}
+			all[scope] = append(all[scope], l)
+		}
+	}
+	return all
+}
+
+// fixed are the settings that a reload cannot change, by the name they have in the file.
+func (out *setup) fixed() map[string]string {
+	return map[string]string{
+		"listen": out.listen, "admin.listen": out.admin, "public_url": out.publicURL.String(), "data": out.data,
+		"durability": string(out.durability), "timezone": out.location.String(), "anonymous": out.anonymous,
+		"hosts and origins": fmt.Sprint(out.guard.Hosts, out.guard.Origins),
+	}
+}
+
+// reload puts next in force, all or nothing: on an error every part is put back as it was. The gate learns new destinations
+// before any route leads there and forgets old ones after; a key's limits are in force before the key is.
+func (p *process) reload(ctx context.Context, next *setup) error {
+	p.reloading.Lock()
+	defer p.reloading.Unlock()
+	before := p.inForce()
+	for name, value := range sorted(next.fixed()) {
+		if was := before.fixed()[name]; was != value {
+			return fmt.Errorf("%s changed from %q to %q, which needs a restart", name, was, value)
+		}
+	}
+	if err := p.replace(ctx, before, next); err != nil {
+		return errors.Join(err, p.replace(ctx, next, before))
+	}
+	return nil
+}
+
+// replace puts next in the place of before, part by part.
+func (p *process) replace(ctx context.Context, before, next *setup) error {
+	old, err := before.upstreams()
+	if err != nil {
+		return err
+	}
+	upstreams, err := next.upstreams()
+	if err != nil {
+		return err
+	}
+	for _, step := range []func() error{
+		func() error { return p.vault.Replace(next.credentials) },
+		func() error { return p.gate.Reload(next.policy, union(upstreams, old)) },
+		func() error { return p.llm.Reload(next.routes) },
+		func() error { return p.mcp.Reload(next.servers, next.profiles) },
+		func() error {
+			p.setup.Store(next)
+			p.attachLimits()
+			return p.keys.Declare(ctx, next.keys, next.teams)
+		},
+		func() error { return p.gate.Reload(next.policy, upstreams) },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	p.attachLimits()
+	return nil
+}
+
+// union is all of a, and those of b that are not in a.
+func union(a, b []gate.Upstream) []gate.Upstream {
+	all := slices.Clone(a)
+	for _, u := range b {
+		if !slices.ContainsFunc(a, func(v gate.Upstream) bool { return v.Side == u.Side && v.Name == u.Name }) {
+			all = append(all, u)
+		}
+	}
+	return all
+}

@@ -1,0 +1,224 @@
+package main
+
+import (
+	"cmp"
+	"iter"
+	"maps"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tollgate/tollgate/internal/secret"
+	"github.com/tollgate/tollgate/ledger"
+	"github.com/tollgate/tollgate/llm"
+	"github.com/tollgate/tollgate/llm/price"
+	"github.com/tollgate/tollgate/llm/vendor"
+	"github.com/tollgate/tollgate/mcp"
+	"github.com/tollgate/tollgate/oauth"
+	"github.com/tollgate/tollgate/policy"
+)
+
+// sorted walks a map by name, so that findings and lists have an order.
+func sorted[V any](m map[string]V) iter.Seq2[string, V] {
+	return func(yield func(string, V) bool) {
+		for _, name := range names(m) {
+			if !yield(name, m[name]) {
+				return
+			}
+		}
+	}
+}
+
+func names[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// unpriced reads the setting of that name.
+func unpriced(s *source, path, text string) bool {
+	switch text {
+	case "", "deny":
+		return false
+	case "allow":
+		return true
+	}
+	s.fault(path, "%q is not a choice: deny or allow", text)
+	return false
+}
+
+func (out *setup) providers(s *source, catalog *price.Catalog) {
+	general := unpriced(s, "unpriced", s.Unpriced)
+	out.routes.Prices = catalog
+	for name, p := range sorted(s.Providers) {
+		path := "providers." + name
+		if p == nil {
+			p = &Provider{}
+		}
+		d := vendor.Declared{Name: name, Kind: p.Kind, BaseURL: p.BaseURL}
+		for _, dialect := range p.Dialects {
+			d.Dialects = append(d.Dialects, vendor.Dialect(dialect))
+		}
+		ready, err := vendor.New(d, os.Getenv)
+		if err != nil {
+			s.fault(path, "provider %s: %v", name, err)
+			continue
+		}
+		terms := price.Terms{Provider: name, Kind: ready.Vendor.Kind, Price: p.Price.priced(), Models: map[string]*price.Price{}, Unpriced: general}
+		if p.Unpriced != "" {
+			terms.Unpriced = unpriced(s, path+".unpriced", p.Unpriced)
+		}
+		for model, row := range p.Prices {
+			terms.Models[model] = row.priced()
+		}
+		if !slices.Contains([]string{"", "cancel", "drain"}, p.OnDisconnect) {
+			s.fault(path+".on_disconnect", "%q is not a choice: cancel or drain", p.OnDisconnect)
+		}
+		out.routes.Providers = append(out.routes.Providers, llm.Provider{
+			Provider: ready, Terms: terms, Models: p.Models, Drain: p.OnDisconnect == "drain",
+			Private:   p.BaseURL != "" || ready.Vendor.Local || ready.Vendor.BaseEnv != "" && os.Getenv(ready.Vendor.BaseEnv) != "",
+			FirstByte: time.Duration(p.FirstByte), ConnsMax: p.Connections,
+		})
+		out.providerKey(s, path, name, p, ready.Vendor)
+	}
+}
+
+// providerKey takes the provider's credential: the one referred to; no other is looked for.
+func (out *setup) providerKey(s *source, path, name string, p *Provider, v *vendor.Vendor) {
+	if p.APIKey != "" {
+		out.credentials[oauth.Upstream{Side: policy.Models, Name: name}] = llm.Credential(v, out.reference(s, path+".api_key", p.APIKey))
+		return
+	}
+	if len(v.KeyEnv) > 0 && !v.Local && p.BaseURL == "" {
+		s.fault(path, "provider %s has no credential: write api_key: env:%s", name, v.KeyEnv[0])
+	}
+}
+
+func (p *Price) priced() *price.Price {
+	if p == nil {
+		return nil
+	}
+	return p.Price
+}
+
+func (out *setup) aliases(s *source) {
+	out.routes.Aliases = map[string][]llm.Target{}
+	for name, targets := range sorted(s.Models) {
+		path := "models." + name
+		if len(targets) == 0 {
+			s.fault(path, "alias %s has no targets: write a list of {use: provider/model}", name)
+		}
+		for _, t := range targets {
+			provider, model, ok := strings.Cut(t.Use, "/")
+			switch {
+			case !ok || model == "":
+				s.fault(path, "%q is not a target: write use: provider/model", t.Use)
+			case !contains(s.Providers, provider):
+				s.fault(path, "%s", unknown("provider", provider, names(s.Providers), "providers"))
+			}
+			if t.Weight < 0 || t.Tier < 0 {
+				s.fault(path, "weight and tier of %s cannot be negative", t.Use)
+			}
+			out.routes.Aliases[name] = append(out.routes.Aliases[name], llm.Target{Use: t.Use, Weight: t.Weight, Tier: t.Tier})
+		}
+	}
+}
+
+func contains[V any](m map[string]V, name string) bool { _, ok := m[name]; return ok }
+
+func (out *setup) toolServers(s *source) {
+	for name, srv := range sorted(s.Servers) {
+		path := "servers." + name
+		if srv == nil || (srv.URL == "") == (len(srv.Command) == 0) {
+			s.fault(path, "server %s needs url: or command:, one of them", name)
+			continue
+		}
+		m := mcp.Server{
+			Name: name, Command: srv.Command, Dir: s.resolve(srv.Dir), Era: srv.Era, Timeout: time.Duration(srv.Timeout),
+			Trusted: srv.Trusted, PricePerCall: out.perCall(s, path+".price", srv.Price), Private: true,
+		}
+		if srv.Era == "auto" {
+			m.Era = ""
+		}
+		out.serverPlace(s, path, srv, &m)
+		for tool, o := range sorted(srv.Tools) {
+			over := mcp.ToolOverride{ReadOnly: o.ReadOnly, Destructive: o.Destructive, Idempotent: o.Idempotent, OpenWorld: o.OpenWorld}
+			if o.Price != nil {
+				n := out.perCall(s, path+".tools."+tool+".price", o.Price)
+				over.Price = &n
+			}
+			if m.Tools == nil {
+				m.Tools = map[string]mcp.ToolOverride{}
+			}
+			m.Tools[tool] = over
+		}
+		out.serverKey(s, path, srv, name)
+		out.servers = append(out.servers, m)
+	}
+	for name, p := range sorted(s.Profiles) {
+		for _, server := range p.Servers {
+			if !contains(s.Servers, server) {
+				s.fault("profiles."+name, "%s", unknown("server", server, names(s.Servers), "servers"))
+			}
+		}
+		out.profiles = append(out.profiles, mcp.Profile{Name: name, Servers: p.Servers})
+	}
+	if err := mcp.Check(out.servers, out.profiles); err != nil && len(s.found) == 0 {
+		s.fault("servers", "%v", err)
+	}
+}
+
+// serverPlace takes where the server is, or what runs it.
+func (out *setup) serverPlace(s *source, path string, srv *Server, m *mcp.Server) {
+	if srv.URL != "" {
+		u, err := url.Parse(srv.URL)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+			s.fault(path+".url", "%q is not a URL: write https://host/path", srv.URL)
+			return
+		}
+		m.URL = u
+		if len(srv.Env) > 0 || srv.Dir != "" {
+			s.fault(path, "env and dir are for servers with a command")
+		}
+		return
+	}
+	if srv.Dir != "" {
+		s.exists(path+".dir", m.Dir)
+	}
+	for name, value := range sorted(srv.Env) {
+		v := secret.New(value)
+		if strings.HasPrefix(value, "env:") || strings.HasPrefix(value, "file:") {
+			v = out.reference(s, path+".env."+name, value)
+		}
+		if m.Env == nil {
+			m.Env = map[string]secret.String{}
+		}
+		m.Env[name] = v
+	}
+}
+
+func (out *setup) serverKey(s *source, path string, srv *Server, name string) {
+	c := oauth.Credential{Headers: map[string]secret.String{}}
+	if srv.Auth.Bearer != "" {
+		c.Headers["Authorization"] = secret.New("Bearer " + out.reference(s, path+".auth.bearer", srv.Auth.Bearer).Reveal())
+	}
+	for header, ref := range sorted(srv.Auth.Headers) {
+		c.Headers[header] = out.reference(s, path+".auth.headers."+header, ref)
+	}
+	if len(c.Headers) == 0 {
+		return
+	}
+	if srv.URL == "" {
+		s.fault(path+".auth", "auth is for servers with a url; give a command its credential by env:")
+	}
+	out.credentials[oauth.Upstream{Side: policy.Tools, Name: name}] = c
+}
+
+// perCall is the price of one tool call.
+func (out *setup) perCall(s *source, path string, p *Price) ledger.Nano {
+	if p == nil {
+		return 0
+	}
+	if units := p.Units(); len(units) > 1 || len(units) == 1 && p.Rates.Call == 0 {
+		s.fault(path, "a tool call is priced per call: write price: {call: 0.001 USD}")
+	}
+	return cmp.Or(p.Rates.Call, 0)
+}
