@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/tollgate/tollgate/internal/dial"
+	"github.com/tollgate/tollgate/internal/redact"
 	"github.com/tollgate/tollgate/llm/price"
 )
 
@@ -81,7 +82,7 @@ func offline(ctx context.Context, src *source) (*operator, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &process{version: version(), log: slog.New(slog.DiscardHandler), catalog: catalog}
+	p := &process{version: version(), log: slog.New(slog.DiscardHandler), mask: &redact.Mask{}, catalog: catalog}
 	p.setup.Store(s)
 	undo := func() error { return p.close(context.WithoutCancel(ctx)) }
 	for _, step := range []func(context.Context) error{p.openLedger, p.openKeys} {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/gate"
+	"github.com/tollgate/tollgate/internal/redact"
 	"github.com/tollgate/tollgate/internal/telemetry"
 	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/llm"
@@ -40,6 +41,7 @@ const (
 type process struct {
 	version string
 	log     *slog.Logger
+	mask    *redact.Mask
 	catalog *price.Catalog
 
 	telemetry *telemetry.Telemetry
@@ -59,8 +61,9 @@ type process struct {
 func (p *process) inForce() *setup { return p.setup.Load() }
 
 // start wires a gateway for s and listens. On an error everything is undone.
-func start(ctx context.Context, s *setup, catalog *price.Catalog, version string, log *slog.Logger) (_ *process, err error) {
-	p := &process{version: version, log: log, catalog: catalog}
+func start(ctx context.Context, s *setup, catalog *price.Catalog, version string, log *slog.Logger, mask *redact.Mask) (_ *process, err error) {
+	p := &process{version: version, log: log, mask: mask, catalog: catalog}
+	mask.Know(s.secrets...)
 	p.setup.Store(s)
 	defer func() {
 		if err != nil {
@@ -248,7 +251,10 @@ func (p *process) replace(ctx context.Context, before, next *setup) error {
 		return err
 	}
 	for _, step := range []func() error{
-		func() error { return p.vault.Replace(next.credentials) },
+		func() error {
+			p.mask.Know(slices.Concat(before.secrets, next.secrets)...)
+			return p.vault.Replace(next.credentials)
+		},
 		func() error { return p.gate.Reload(next.policy, union(upstreams, old)) },
 		func() error { return p.llm.Reload(next.routes) },
 		func() error { return p.mcp.Reload(next.servers, next.profiles) },

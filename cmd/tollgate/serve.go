@@ -12,6 +12,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 	"github.com/spf13/cobra"
 
+	"github.com/tollgate/tollgate/internal/redact"
 	"github.com/tollgate/tollgate/llm/price"
 )
 
@@ -24,18 +25,18 @@ func serveCommand(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use: "serve", Short: "start the gateway; the starter when there is no config file", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			log := newLog(level)
+			mask := &redact.Mask{}
 			path, err := findFile(o.config)
 			if err != nil {
 				return err
 			}
 			if path == "" {
 				if !c.Flags().Changed("log-level") {
-					log = newLog(slog.LevelWarn) // the starter speaks to a person
+					level = slog.LevelWarn // the starter speaks to a person
 				}
-				return serveStarter(c.Context(), c.ErrOrStderr(), st, log)
+				return serveStarter(c.Context(), c.ErrOrStderr(), st, newLog(level, mask), mask)
 			}
-			return serveFile(c.Context(), path, log)
+			return serveFile(c.Context(), path, newLog(level, mask), mask)
 		},
 	}
 	c.Flags().TextVar(&level, "log-level", slog.LevelInfo, "debug, info, warn or error")
@@ -44,12 +45,12 @@ func serveCommand(o *options) *cobra.Command {
 }
 
 // newLog writes JSON lines to standard error; what looks like a credential is masked.
-func newLog(level slog.Level) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+func newLog(level slog.Level, mask *redact.Mask) *slog.Logger {
+	return slog.New(mask.Handler(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})))
 }
 
 // serveFile runs the gateway that the config file at path says until ctx ends.
-func serveFile(ctx context.Context, path string, log *slog.Logger) error {
+func serveFile(ctx context.Context, path string, log *slog.Logger, mask *redact.Mask) error {
 	catalog, err := price.Embedded()
 	if err != nil {
 		return err
@@ -61,7 +62,7 @@ func serveFile(ctx context.Context, path string, log *slog.Logger) error {
 	for _, w := range s.warnings {
 		log.Warn(w)
 	}
-	p, err := start(ctx, s, catalog, version(), log)
+	p, err := start(ctx, s, catalog, version(), log, mask)
 	if err != nil {
 		return err
 	}

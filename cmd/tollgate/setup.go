@@ -50,6 +50,7 @@ type setup struct {
 	warnings   []string
 	files      []string // what to watch for changes
 	references []string // to secrets, for check
+	secrets    []secret.String
 }
 
 // prepare works out what s means. The error joins every fault that was found, each with its line.
@@ -140,6 +141,10 @@ func (out *setup) reference(s *source, path, ref string) secret.String {
 	if err != nil {
 		s.fault(path, "%v", err)
 	}
+	if w := secret.Exposed(ref); w != "" {
+		out.warnings = append(out.warnings, w)
+	}
+	out.secrets = append(out.secrets, v)
 	return v
 }
 
@@ -227,7 +232,7 @@ func (out *setup) rules(s *source) {
 			`{version: 1, rules: [{id: all, effect: allow, tools: ["*"], models: ["*"]}]}`)
 		return
 	}
-	set, err := policy.Load(out.policies, policy.Options{CheckLimit: checkLimit})
+	set, err := policy.Load(out.policies, policy.Options{CheckLimit: checkLimit, Location: out.location})
 	if err != nil {
 		s.found = append(s.found, err)
 		return

@@ -18,6 +18,7 @@ import (
 
 	"github.com/tollgate/tollgate/gate"
 	"github.com/tollgate/tollgate/internal/durable"
+	"github.com/tollgate/tollgate/internal/redact"
 	"github.com/tollgate/tollgate/internal/secret"
 	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/llm/demo"
@@ -70,7 +71,7 @@ func stateDir() (string, error) {
 }
 
 // serveStarter runs a gateway without a config file until ctx ends, and tells the person at the terminal what it does.
-func serveStarter(ctx context.Context, out io.Writer, st starterOptions, log *slog.Logger) (err error) {
+func serveStarter(ctx context.Context, out io.Writer, st starterOptions, log *slog.Logger, mask *redact.Mask) (err error) {
 	say := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
 	say("%s.\n", starterConfig)
 	if st.data == "" {
@@ -91,14 +92,14 @@ func serveStarter(ctx context.Context, out io.Writer, st starterOptions, log *sl
 	if err != nil {
 		return err
 	}
-	p, err := start(ctx, s, catalog, version(), log)
+	p, err := start(ctx, s, catalog, version(), log, mask)
 	if err != nil {
 		return err
 	}
 	say("  data     %s", s.data)
 	say("  agents   http://%s   (tools at /mcp, models at /v1)", p.doors.agents.Addr())
 	say("  metrics  http://%s/metrics", p.adminAddress())
-	// tools
+	p.tellTools(ctx, say)
 	p.tellModels(ctx, say)
 	key, err := p.starterKey(ctx)
 	if err != nil {
@@ -124,6 +125,14 @@ func startDemoModel() (net.Listener, error) {
 
 // setup is the starter's: what a config file would say.
 func (st *starterOptions) setup(catalog *price.Catalog, model string) (*setup, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding this program for the demo tools: %w", err)
+	}
+	search, err := filepath.Abs(st.search)
+	if err != nil {
+		return nil, fmt.Errorf("--starter-search: %w", err)
+	}
 	free := func() *Price { return &Price{price.Free()} }
 	src := &source{name: "starter", dir: ".", File: File{
 		Version: 1, Listen: st.listen, Admin: Admin{Listen: st.admin}, Data: st.data,
@@ -131,6 +140,9 @@ func (st *starterOptions) setup(catalog *price.Catalog, model string) (*setup, e
 			demoName: {Kind: vendor.Custom, BaseURL: "http://" + model + "/v1", Price: free(), Models: []string{demo.Model, demo.Embedding},
 				Dialects: []string{"chat", "responses", "messages", "embeddings", "count_tokens"}},
 		},
+		Servers: map[string]*Server{demoName: {
+			Command: []string{self, demoServerName, "--notes", filepath.Join(st.data, "notes"), "--search", search}, Trusted: true,
+		}},
 	}}
 	for _, f := range vendor.FromEnv(os.Getenv) {
 		src.Providers[f.Provider.Name] = &Provider{APIKey: "env:" + f.KeyEnv}
