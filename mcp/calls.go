@@ -303,6 +303,10 @@ func (g *Gateway) CallTool(ctx context.Context, p *policy.Principal, name string
 	b := (*backend)(g)
 	e := b.Catalog().Space("").Tool(name)
 	if e == nil {
+		b.Settle(ctx, b.Catalog().Space("").Servers)
+		e = b.Catalog().Space("").Tool(name)
+	}
+	if e == nil {
 		b.Refuse(ctx, policy.Call{Principal: p, Action: policy.ToolCall, Target: name, Args: args}, "unknown name")
 		return nil, errUnknownTool
 	}

@@ -143,7 +143,7 @@ func (s *served) heard() {
 func (s *served) backoff() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d := min(retryFirst<<min(s.failures-1, 10), retryMost)
+	d := min(retryFirst<<min(max(s.failures-1, 0), 10), retryMost)
 	return d/2 + rand.N(d)
 }
 

@@ -16,11 +16,11 @@ func (x *exchange) callTool(ctx context.Context, m *rpc.Message, c *era.Context)
 	if !ok {
 		return nil, rpc.BadParams("name is missing or no string")
 	}
-	args := m.Get(rpc.Arguments)
-	if k := m.Kind(rpc.Arguments); k != 0 && k != '{' {
-		return nil, rpc.BadParams("arguments must be an object")
+	args, err := arguments(m)
+	if err != nil {
+		return nil, err
 	}
-	e := x.space.Tool(name)
+	e := x.find(ctx, func(s *catalog.Space) *catalog.Entry { return s.Tool(name) })
 	// A caller that may not know of the tool must not learn of it from its headers either.
 	if e != nil && e.Headers != nil && c.Era == upstream.Modern && x.caller(c.Client).see(&e.Tool) {
 		if err := era.CheckParams(x.r.Header, e.Headers, m); err != nil {
@@ -34,17 +34,32 @@ func (x *exchange) callTool(ctx context.Context, m *rpc.Message, c *era.Context)
 	return x.call(ctx, m, c, target{e: e, asked: name, args: args, edits: edits, unknown: unknown("tool", name)})
 }
 
+// arguments are what a rule sees as args. Clients write null for none.
+func arguments(m *rpc.Message) ([]byte, error) {
+	switch m.Kind(rpc.Arguments) {
+	case 0, 'n':
+		return nil, nil
+	case '{':
+		return m.Get(rpc.Arguments), nil
+	}
+	return nil, rpc.BadParams("arguments must be an object")
+}
+
 func (x *exchange) getPrompt(ctx context.Context, m *rpc.Message, c *era.Context) ([]byte, error) {
 	name, ok := m.Text(rpc.Name)
 	if !ok {
 		return nil, rpc.BadParams("name is missing or no string")
 	}
-	e := x.space.Prompt(name)
+	args, err := arguments(m)
+	if err != nil {
+		return nil, err
+	}
+	e := x.find(ctx, func(s *catalog.Space) *catalog.Entry { return s.Prompt(name) })
 	edits := []strictjson.Change{{Name: "_meta"}}
 	if e != nil && x.space.Prefixed {
 		edits = append(edits, strictjson.Change{Name: "name", Value: rpc.String(e.Name)})
 	}
-	return x.call(ctx, m, c, target{e: e, asked: name, args: m.Get(rpc.Arguments), edits: edits, unknown: unknown("prompt", name)})
+	return x.call(ctx, m, c, target{e: e, asked: name, args: args, edits: edits, unknown: unknown("prompt", name)})
 }
 
 func (x *exchange) readResource(ctx context.Context, m *rpc.Message, c *era.Context) ([]byte, error) {
@@ -52,7 +67,7 @@ func (x *exchange) readResource(ctx context.Context, m *rpc.Message, c *era.Cont
 	if !ok {
 		return nil, rpc.BadParams("uri is missing or no string")
 	}
-	e := x.first(c, x.space.Resource(uri))
+	e := x.find(ctx, func(s *catalog.Space) *catalog.Entry { return x.first(c, s.Resource(uri)) })
 	return x.call(ctx, m, c, target{e: e, asked: uri, edits: []strictjson.Change{{Name: "_meta"}}, unknown: noResource(c, uri), cacheable: true})
 }
 
@@ -66,7 +81,8 @@ func (x *exchange) complete(ctx context.Context, m *rpc.Message, c *era.Context)
 		if !ok {
 			return nil, rpc.BadParams("ref.name is missing or no string")
 		}
-		t.asked, t.e, t.unknown = name, x.space.Prompt(name), unknown("prompt", name)
+		t.asked, t.unknown = name, unknown("prompt", name)
+		t.e = x.find(ctx, func(s *catalog.Space) *catalog.Entry { return s.Prompt(name) })
 		if t.e != nil && x.space.Prefixed {
 			t.edits = append(t.edits, strictjson.Change{Name: "ref", Value: rpc.With(m.Get(rpc.Ref), strictjson.Change{Name: "name", Value: rpc.String(t.e.Name)})})
 		}
@@ -75,15 +91,28 @@ func (x *exchange) complete(ctx context.Context, m *rpc.Message, c *era.Context)
 		if !ok {
 			return nil, rpc.BadParams("ref.uri is missing or no string")
 		}
-		known := x.space.Template(uri)
-		if known == nil {
-			known = x.space.Resource(uri)
-		}
-		t.asked, t.e, t.unknown = uri, x.first(c, known), noResource(c, uri)
+		t.asked, t.unknown = uri, noResource(c, uri)
+		t.e = x.find(ctx, func(s *catalog.Space) *catalog.Entry {
+			if e := x.first(c, s.Template(uri)); e != nil {
+				return e
+			}
+			return x.first(c, s.Resource(uri))
+		})
 	default:
 		return nil, rpc.BadParams("ref.type must be ref/prompt or ref/resource")
 	}
 	return x.call(ctx, m, c, t)
+}
+
+// find looks an entry up. What is not there yet may come from a server that has not been heard of since the start: agents
+// remember names and call without listing.
+func (x *exchange) find(ctx context.Context, look func(*catalog.Space) *catalog.Entry) *catalog.Entry {
+	if e := look(x.space); e != nil {
+		return e
+	}
+	x.cfg.Backend.Settle(ctx, x.space.Servers)
+	x.space = x.current()
+	return look(x.space)
 }
 
 // first chooses the first entry that the caller may see; when it may see none, the first, which the gate then refuses.
