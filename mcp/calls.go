@@ -28,8 +28,8 @@ func (b *backend) Catalog() *catalog.Catalog { return b.catalog.Load() }
 // Changed implements front.Backend.
 func (b *backend) Changed() <-chan struct{} { return *b.changed.Load() }
 
-// Revision implements front.Backend.
-func (b *backend) Revision() string { return b.cfg.Gate.Policy().Revision() }
+// Policy implements front.Backend.
+func (b *backend) Policy() *policy.Set { return b.cfg.Gate.Policy() }
 
 // Visible implements front.Backend.
 func (b *backend) Visible(p *policy.Principal) catalog.Visible {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tollgate/tollgate/gate"
 	"github.com/tollgate/tollgate/internal/gatetest"
 	"github.com/tollgate/tollgate/mcp/upstream"
 	"github.com/tollgate/tollgate/oauth"
@@ -27,6 +28,7 @@ type script struct {
 	Templates    []json.RawMessage
 	Prompts      []json.RawMessage
 	Faults       map[string]string
+	Takes        time.Duration     // Discover does
 	Down         string            // Discover fails with this text
 	Answers      map[string]answer // by "method name"
 }
@@ -47,10 +49,19 @@ type fake struct {
 	script script
 	got    []string
 	closed bool
+	gone   int           // hanging calls that were cancelled
 	called chan struct{} // gets a value when a hanging call begins
 }
 
-func (f *fake) Discover(context.Context) (*upstream.Offer, error) {
+func (f *fake) Discover(ctx context.Context) (*upstream.Offer, error) {
+	f.mu.Lock()
+	takes := f.script.Takes
+	f.mu.Unlock()
+	select {
+	case <-time.After(takes):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := f.script
@@ -113,6 +124,9 @@ func (f *fake) Call(ctx context.Context, x *upstream.Exchange) (*upstream.Answer
 		default:
 		}
 		<-ctx.Done()
+		f.mu.Lock()
+		f.gone++
+		f.mu.Unlock()
 		return nil, ctx.Err()
 	case a.Fault != nil:
 		return nil, a.Fault
@@ -178,6 +192,8 @@ type world struct {
 	gate   *gatetest.Fixture
 	people *people
 	fakes  map[string]*fake
+
+	upstreams []gate.Upstream
 }
 
 // newWorld makes a world. prepare may change the servers and the rest of the config.
@@ -198,6 +214,7 @@ func newWorld(t testing.TB, o gatetest.Options, scripts map[string]script, prepa
 	for i := range o.Upstreams {
 		o.Upstreams[i].URL = nil
 	}
+	w.upstreams = o.Upstreams
 	w.gate = gatetest.New(t, o)
 	cfg.Gate = w.gate.Gate
 	g, err := newGateway(cfg, func(c upstream.Config) (upstream.Server, error) {

@@ -28,8 +28,8 @@ type Backend interface {
 	Settle(ctx context.Context, servers []string)
 	// Visible returns what p may see.
 	Visible(p *policy.Principal) catalog.Visible
-	// Revision names the policy that Visible goes by.
-	Revision() string
+	// Policy is the set of rules that Visible goes by now.
+	Policy() *policy.Set
 	// Degraded returns for each server a word on why it is not whole, a raw JSON object; nil: it is.
 	Degraded(servers []string) [][]byte
 	// Call makes a call. The error is ErrHidden or an *rpc.Error.

@@ -10,13 +10,13 @@ import (
 // callersMax bounds the callers whose views are kept. Beyond it all are dropped and made anew as they come.
 const callersMax = 2048
 
-// views keeps what each caller may see, for one catalog and one policy revision at a time. A caller is a principal with
+// views keeps what each caller may see, for one catalog and one policy at a time. A caller is a principal with
 // the client it claims to use: rules may read both.
 type views struct {
-	mu       sync.Mutex // guards what follows
-	catalog  *catalog.Catalog
-	revision string
-	callers  map[callerKey]*caller
+	mu      sync.Mutex // guards what follows
+	catalog *catalog.Catalog
+	rules   *policy.Set
+	callers map[callerKey]*caller
 }
 
 type callerKey struct {
@@ -36,12 +36,12 @@ type caller struct {
 // caller returns who is calling, with the client that the request claims.
 func (x *exchange) caller(client string) *caller {
 	cat := x.cfg.Backend.Catalog()
-	revision := x.cfg.Backend.Revision()
+	rules := x.cfg.Backend.Policy()
 	vs := &x.Front.views
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
-	if vs.catalog != cat || vs.revision != revision || len(vs.callers) >= callersMax {
-		vs.catalog, vs.revision, vs.callers = cat, revision, map[callerKey]*caller{}
+	if vs.catalog != cat || vs.rules != rules || len(vs.callers) >= callersMax {
+		vs.catalog, vs.rules, vs.callers = cat, rules, map[callerKey]*caller{}
 	}
 	key := callerKey{x.base, client}
 	c := vs.callers[key]
