@@ -352,10 +352,12 @@ func TestCancel(t *testing.T) {
 	})
 	bubble("the end of the session", func(t *testing.T, w *timed) {
 		session := w.open(t)
-		go func() {
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		wg.Go(func() {
 			<-w.fakes["srv"].called
 			w.ask(t, "DELETE", "/mcp", "", session)
-		}()
+		})
 		if _, body := w.ask(t, "POST", "/mcp", call, session); !strings.Contains(body, `"code":499`) {
 			t.Errorf("%s", body)
 		}
