@@ -65,7 +65,10 @@ func (l *Ledger) Reserve(ctx context.Context, c *policy.Call, d *policy.Decision
 		}
 		return nil, err
 	}
-	return r, r.written(ctx)
+	if err := r.written(ctx); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // worst is a worst case as limits take it.

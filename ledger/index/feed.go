@@ -26,14 +26,11 @@ const (
 	idleWait = time.Second
 )
 
-// Run follows l until ctx ends. An error of the database does not end it: it is kept for CatchUp, passed to failed (nil:
+// Run follows the ledger until ctx ends. An error of the database does not end it: it is kept for CatchUp, passed to failed (nil:
 // not), and the batch is tried again.
-func (ix *Index) Run(ctx context.Context, l *ledger.Ledger, failed func(error)) {
-	ix.mu.Lock()
-	ix.ledger = l
-	ix.mu.Unlock()
+func (ix *Index) Run(ctx context.Context, failed func(error)) {
 	for ctx.Err() == nil {
-		err := ix.follow(ctx, l)
+		err := ix.follow(ctx)
 		if err == nil || ctx.Err() != nil {
 			continue
 		}
@@ -46,8 +43,8 @@ func (ix *Index) Run(ctx context.Context, l *ledger.Ledger, failed func(error)) 
 }
 
 // follow reads and stores batches until ctx or an error ends it.
-func (ix *Index) follow(ctx context.Context, l *ledger.Ledger) error {
-	r := l.Reader(ix.Position())
+func (ix *Index) follow(ctx context.Context) error {
+	r := ix.ledger.Reader(ix.Position())
 	defer r.Close()
 	for ctx.Err() == nil {
 		more, err := ix.step(r)
@@ -242,7 +239,7 @@ func Read(dir string) (*Index, error) {
 		return nil, fmt.Errorf("read ledger %s: %w", dir, err)
 	}
 	defer lock.Close()
-	ix, err := Open(Path(dir))
+	ix, err := Open(Path(dir), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -57,6 +57,8 @@ INSERT INTO cursor VALUES ('{}', 0);
 
 // Index is the database. All methods are safe for concurrent use.
 type Index struct {
+	ledger *ledger.Ledger // that Run follows; nil: nobody writes
+
 	write *sql.DB // one connection, used by whoever holds feeding
 	read  *sql.DB
 
@@ -69,13 +71,12 @@ type Index struct {
 	moved    chan struct{}    // closed when position moves, or fed fails; guarded by mu
 	failed   error            // why the last batch was not stored; guarded by mu
 
-	ledger *ledger.Ledger // that Run follows; guarded by mu
-	hurry  chan struct{}  // somebody waits in CatchUp
+	hurry chan struct{} // somebody waits in CatchUp
 }
 
-// Open opens or makes the database at path.
-func Open(path string) (*Index, error) {
-	ix := &Index{moved: make(chan struct{}), hurry: make(chan struct{}, 1)}
+// Open opens or makes the database at path for a ledger in use. Run, started by the caller, keeps it up with it.
+func Open(path string, l *ledger.Ledger) (*Index, error) {
+	ix := &Index{ledger: l, moved: make(chan struct{}), hurry: make(chan struct{}, 1)}
 	err := ix.open(path)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open index %s: %w", path, err), ix.Close())
@@ -169,18 +170,15 @@ func (ix *Index) Position() journal.Position {
 	return ix.position
 }
 
-// CatchUp waits until the index has reached what the ledger of Run holds now. Queries that follow see all of it.
+// CatchUp waits until the index has reached what the ledger holds now. Queries that follow see all of it.
 func (ix *Index) CatchUp(ctx context.Context) error {
-	ix.mu.Lock()
-	l := ix.ledger
-	ix.mu.Unlock()
-	if l == nil {
-		return nil // nobody writes: Read has brought it to the end
+	if ix.ledger == nil {
+		return nil // Read has brought it to the end
 	}
-	if err := l.Sync(ctx); err != nil {
+	if err := ix.ledger.Sync(ctx); err != nil {
 		return err
 	}
-	end := l.End()
+	end := ix.ledger.End()
 	for {
 		ix.mu.Lock()
 		reached, moved, failed := !ix.position.Before(end), ix.moved, ix.failed

@@ -39,14 +39,14 @@ func open(t *testing.T, dir string) *book {
 	if b.l, err = ledger.Open(ledger.Config{Dir: dir, Now: func() time.Time { return b.now }}); err != nil {
 		t.Fatal(err)
 	}
-	if b.ix, err = index.Open(index.Path(dir)); err != nil {
+	if b.ix, err = index.Open(index.Path(dir), b.l); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	b.stop = stop
 	go func() {
 		defer close(b.done)
-		b.ix.Run(ctx, b.l, func(err error) { t.Error(err) })
+		b.ix.Run(ctx, func(err error) { t.Error(err) })
 	}()
 	return b
 }
