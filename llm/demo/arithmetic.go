@@ -58,37 +58,26 @@ func (c *calculator) next(signs string) byte {
 	return sign
 }
 
-func (c *calculator) sum(depth int) *big.Rat {
-	v := c.product(depth)
-	for v != nil {
-		sign := c.next("+-")
-		if sign == 0 {
-			return v
-		}
-		w := c.product(depth)
-		switch {
-		case w == nil:
-			return nil
-		case sign == '+':
-			v.Add(v, w)
-		default:
-			v.Sub(v, w)
-		}
-	}
-	return nil
-}
+func (c *calculator) sum(depth int) *big.Rat { return c.chain(depth, "+-", c.product) }
 
-func (c *calculator) product(depth int) *big.Rat {
-	v := c.factor(depth)
+func (c *calculator) product(depth int) *big.Rat { return c.chain(depth, "*/", c.factor) }
+
+// chain reads operands with any of signs between them, from the left.
+func (c *calculator) chain(depth int, signs string, operand func(int) *big.Rat) *big.Rat {
+	v := operand(depth)
 	for v != nil {
-		sign := c.next("*/")
+		sign := c.next(signs)
 		if sign == 0 {
 			return v
 		}
-		w := c.factor(depth)
+		w := operand(depth)
 		switch {
 		case w == nil || sign == '/' && w.Sign() == 0:
 			return nil
+		case sign == '+':
+			v.Add(v, w)
+		case sign == '-':
+			v.Sub(v, w)
 		case sign == '*':
 			v.Mul(v, w)
 		default:

@@ -5,7 +5,7 @@
 // products, divided by a million once and rounded up to the next nano-USD. A price that is not known is ErrUnknownPrice
 // and never zero; zero is a price like any other.
 //
-// The catalog embedded here is a dated snapshot of list prices in our own format; each row names its source and date.
-// Prices that the config declares win over it. Names are matched exactly or by a dated suffix; a model that merely
+// The catalog embedded here is a dated snapshot of list prices in our own format, written by internal/snapshot; its head
+// names the sources and the day, each row which of them it is from. Prices that the config declares win over it. Names are matched exactly or by a dated suffix; a model that merely
 // resembles a known one is unknown.
 package price

@@ -29,7 +29,7 @@ var (
 // Body reads a whole answer that is not a stream.
 func (r *Reader) Body(body []byte) {
 	body = skipSpace(body)
-	r.document(body)
+	r.document(body, true)
 	m := object(body)
 	for name, value, ok := m.next(); ok; name, value, ok = m.next() {
 		switch string(name) {
@@ -46,7 +46,7 @@ func (r *Reader) Event(data []byte) {
 		r.ran++
 	}
 	if bytes.Contains(data, markUsage) {
-		r.document(skipSpace(data))
+		r.document(skipSpace(data), true)
 	}
 }
 
@@ -70,7 +70,7 @@ func deltaBytes(data []byte) (total int64) {
 
 // document reads usage where the dialects put it: at the top, or in the response or message that an event carries. What
 // stands deeper is content and counts nothing, whatever it is called.
-func (r *Reader) document(doc []byte) {
+func (r *Reader) document(doc []byte, outer bool) {
 	m := object(doc)
 	for name, value, ok := m.next(); ok; name, value, ok = m.next() {
 		switch string(name) {
@@ -78,24 +78,12 @@ func (r *Reader) document(doc []byte) {
 			r.usage(value)
 		case "service_tier":
 			r.tier(value)
+		case "output":
+			r.searched(value)
 		case "response", "message", "x_groq":
-			r.nested(value)
-		case "output":
-			r.searched(value)
-		}
-	}
-}
-
-func (r *Reader) nested(doc []byte) {
-	m := object(doc)
-	for name, value, ok := m.next(); ok; name, value, ok = m.next() {
-		switch string(name) {
-		case "usage":
-			r.usage(value)
-		case "service_tier":
-			r.tier(value)
-		case "output":
-			r.searched(value)
+			if outer {
+				r.document(value, false)
+			}
 		}
 	}
 }

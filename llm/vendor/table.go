@@ -21,12 +21,12 @@ var (
 var vendors = [...]Vendor{
 	{
 		Kind: "openai", Root: "https://api.openai.com", Prefix: "/v1", Auth: Bearer, Dialects: openAI,
-		KeyEnv: []string{"OPENAI_API_KEY"}, BaseEnv: "OPENAI_BASE_URL", Source: docs,
+		KeyEnv: []string{"OPENAI_API_KEY"}, Source: docs,
 	},
 	{
 		Kind: "anthropic", Root: "https://api.anthropic.com", Prefix: "/v1", Anthropic: "/v1", Auth: XAPIKey,
 		Dialects: []Dialect{Messages, CountTokens, Models}, Optional: []Dialect{Chat},
-		KeyEnv: []string{"ANTHROPIC_API_KEY"}, BaseEnv: "ANTHROPIC_BASE_URL", Source: docsParts,
+		KeyEnv: []string{"ANTHROPIC_API_KEY"}, Source: docsParts,
 	},
 	{
 		// Anthropic's models of a Foundry resource stand beside OpenAI's, under the same key.

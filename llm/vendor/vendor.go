@@ -28,7 +28,9 @@ type Vendor struct {
 	Auth          Auth
 	AnthropicAuth Auth     // of Anthropic's dialects; empty: as Auth
 	KeyEnv        []string // usual environment variables of the key, the first that is set counts
-	BaseEnv       string   // usual environment variable of the address; empty: none
+	// BaseEnv is the variable that says where the user's own server is. Those of clouds do not count: they point clients at
+	// a gateway such as this one.
+	BaseEnv string
 
 	Local  bool   // a model server on the user's own machine: no key, no price list
 	Probe  string // path below the root that answers 200 to GET when such a server is up
@@ -145,10 +147,14 @@ func (v *Vendor) prefix(d Dialect) string {
 	return v.Prefix
 }
 
-// Key returns the key and the name of its variable from the environment, or nothing.
+// ownKeys begins the gateway's own keys. Clients of the gateway have them in the vendors' variables.
+const ownKeys = "tg_sk_"
+
+// Key returns the key and the name of its variable from the environment, or nothing. A key of a gateway is no key of the
+// vendor's and must not be sent there.
 func (v *Vendor) Key(getenv func(string) string) (key, name string) {
 	for _, name := range v.KeyEnv {
-		if key := strings.TrimSpace(getenv(name)); key != "" {
+		if key := strings.TrimSpace(getenv(name)); key != "" && !strings.HasPrefix(key, ownKeys) {
 			return key, name
 		}
 	}

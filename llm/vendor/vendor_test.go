@@ -215,7 +215,7 @@ func TestKeysReplaceTheCallersCredentials(t *testing.T) {
 }
 
 func TestTheEnvironmentNamesProviders(t *testing.T) {
-	found := FromEnv(env("GROQ_API_KEY", "g", "OPENAI_API_KEY", " ", "GOOGLE_API_KEY", "x", "AZURE_OPENAI_API_KEY", "no address", "AWS_BEARER_TOKEN_BEDROCK", "b", "AWS_REGION", "eu-west-1"))
+	found := FromEnv(env("GROQ_API_KEY", "g", "OPENAI_API_KEY", " ", "ANTHROPIC_API_KEY", "tg_sk_own", "GROQ_BASE_URL", "http://127.0.0.1:8787/v1", "OPENAI_BASE_URL", "http://127.0.0.1:8787/v1", "XAI_API_KEY", "tg_sk_own", "GOOGLE_API_KEY", "x", "AZURE_OPENAI_API_KEY", "no address", "AWS_BEARER_TOKEN_BEDROCK", "b", "AWS_REGION", "eu-west-1"))
 	var got []string
 	for _, f := range found {
 		got = append(got, f.Provider.Name+"="+f.KeyEnv+"@"+f.Provider.Base)
@@ -227,6 +227,9 @@ func TestTheEnvironmentNamesProviders(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v\nwant %v", got, want)
+	}
+	if f := FromEnv(env("OPENAI_API_KEY", "k", "OPENAI_BASE_URL", "http://127.0.0.1:8787/v1")); len(f) != 1 || f[0].Provider.Base != "https://api.openai.com" {
+		t.Errorf("a client's variable leads the gateway to itself: %+v", f)
 	}
 	for _, c := range [][2]string{{"", "http://127.0.0.1:11434/api/version"}, {"0.0.0.0:9999", "http://127.0.0.1:9999/api/version"}, {"http://box:1/v1", "http://box:1/api/version"}} {
 		for _, p := range Locals(env("OLLAMA_HOST", c[0])) {

@@ -65,6 +65,17 @@ func (a *Answer) text() string {
 	return text
 }
 
+// ending is why the answer ends, in the words of a dialect.
+func (a *Answer) ending(limit, calls, end string) string {
+	switch {
+	case a.Cut:
+		return limit
+	case len(a.Calls) > 0:
+		return calls
+	}
+	return end
+}
+
 // Body returns the whole answer in d, which is Chat, Responses or Messages.
 func (a *Answer) Body(d vendor.Dialect) []byte {
 	switch d {

@@ -4,16 +4,6 @@ import (
 	"github.com/tollgate/tollgate/llm/vendor"
 )
 
-func (a *Answer) finishReason() string {
-	switch {
-	case a.Cut:
-		return "length"
-	case len(a.Calls) > 0:
-		return "tool_calls"
-	}
-	return "stop"
-}
-
 func (a *Answer) completion() object {
 	message := object{"role": "assistant", "content": a.text(), "refusal": nil, "annotations": []any{}}
 	if len(a.Calls) > 0 {
@@ -25,7 +15,7 @@ func (a *Answer) completion() object {
 	}
 	body := object{
 		"id": "chatcmpl-" + a.ID, "object": "chat.completion", "created": a.Created, "model": a.Model,
-		"choices": []object{{"index": 0, "message": message, "logprobs": nil, "finish_reason": a.finishReason()}},
+		"choices": []object{{"index": 0, "message": message, "logprobs": nil, "finish_reason": a.ending("length", "tool_calls", "stop")}},
 	}
 	if u := a.usage(vendor.Chat); u != nil {
 		body["usage"] = u
@@ -56,21 +46,11 @@ func (a *Answer) chunks() []Event {
 			out = append(out, Event{Data: delta(object{"tool_calls": []object{part}}, nil), Content: true})
 		}
 	}
-	out = append(out, Event{Data: delta(object{}, a.finishReason())})
+	out = append(out, Event{Data: delta(object{}, a.ending("length", "tool_calls", "stop"))})
 	if u := a.usage(vendor.Chat); u != nil && a.AskedUsage {
 		out = append(out, Event{Data: chunk([]object{}, u)})
 	}
 	return append(out, Event{Data: []byte("[DONE]")})
-}
-
-func (a *Answer) stopReason() string {
-	switch {
-	case a.Cut:
-		return "max_tokens"
-	case len(a.Calls) > 0:
-		return "tool_use"
-	}
-	return "end_turn"
 }
 
 func (a *Answer) message() object {
@@ -83,7 +63,7 @@ func (a *Answer) message() object {
 	}
 	body := object{
 		"id": "msg_" + a.ID, "type": "message", "role": "assistant", "model": a.Model, "content": content,
-		"stop_reason": a.stopReason(), "stop_sequence": nil,
+		"stop_reason": a.ending("max_tokens", "tool_use", "end_turn"), "stop_sequence": nil,
 	}
 	if u := a.usage(vendor.Messages); u != nil {
 		body["usage"] = u
@@ -128,7 +108,7 @@ func (a *Answer) messageEvents() []Event {
 	for _, c := range a.Calls {
 		block(object{"type": "tool_use", "id": c.ID, "name": c.Name, "input": object{}}, []object{{"type": "input_json_delta", "partial_json": c.Arguments}})
 	}
-	last := object{"delta": object{"stop_reason": a.stopReason(), "stop_sequence": nil}}
+	last := object{"delta": object{"stop_reason": a.ending("max_tokens", "tool_use", "end_turn"), "stop_sequence": nil}}
 	if u := a.usage(vendor.Messages); u != nil {
 		last["usage"] = u
 	}
