@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/tollgate/tollgate/internal/dial"
 	"github.com/tollgate/tollgate/internal/redact"
@@ -181,3 +182,6 @@ func (p *piped) Write(b []byte) (int, error) {
 
 // Flush does nothing: a pipe keeps nothing back.
 func (p *piped) Flush() {}
+
+// SetReadDeadline does nothing: the request is in memory.
+func (p *piped) SetReadDeadline(time.Time) error { return nil }

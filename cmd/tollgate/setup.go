@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"net/url"
@@ -71,9 +72,21 @@ func prepare(s *source, catalog *price.Catalog) (*setup, error) {
 	out.declaredKeys(s)
 	out.rules(s)
 	if len(s.found) > 0 {
+		slices.SortStableFunc(s.found, byLine)
 		return nil, errors.Join(s.found...)
 	}
 	return out, nil
+}
+
+// byLine orders faults as they stand in the file; those of other files come last.
+func byLine(a, b error) int {
+	line := func(err error) int {
+		if e, ok := err.(*strictyaml.Error); ok {
+			return e.Line
+		}
+		return math.MaxInt
+	}
+	return cmp.Compare(line(a), line(b))
 }
 
 func (out *setup) addresses(s *source) {
@@ -135,7 +148,7 @@ func (out *setup) reference(s *source, path, ref string) secret.String {
 	}
 	out.references = append(out.references, ref)
 	if s.withoutSecrets {
-		return secret.New("not looked for: " + path + " is used for no call")
+		return secret.New("not-looked-for:" + path)
 	}
 	v, err := secret.Resolve(ref)
 	if err != nil {

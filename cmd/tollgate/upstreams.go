@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"iter"
 	"maps"
 	"net/url"
@@ -59,7 +58,7 @@ func (out *setup) providers(s *source, catalog *price.Catalog) {
 		}
 		ready, err := vendor.New(d, os.Getenv)
 		if err != nil {
-			s.fault(path, "provider %s: %v", name, err)
+			s.fault(path, "%v", err)
 			continue
 		}
 		terms := price.Terms{Provider: name, Kind: ready.Vendor.Kind, Price: p.Price.priced(), Models: map[string]*price.Price{}, Unpriced: general}
@@ -217,8 +216,10 @@ func (out *setup) perCall(s *source, path string, p *Price) ledger.Nano {
 	if p == nil {
 		return 0
 	}
-	if units := p.Units(); len(units) > 1 || len(units) == 1 && p.Rates.Call == 0 {
+	others := p.Rates
+	others.Call = 0
+	if others != (price.Rates{}) {
 		s.fault(path, "a tool call is priced per call: write price: {call: 0.001 USD}")
 	}
-	return cmp.Or(p.Rates.Call, 0)
+	return p.Rates.Call
 }
