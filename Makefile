@@ -27,7 +27,7 @@ check: ## formatting, vet, staticcheck, the rules of the house, known vulnerabil
 	@if curl -fsS -m 10 -o /dev/null https://vuln.go.dev/index/db.json; then $(GO) run $(VULNCHECK) ./...; \
 	else echo "SKIPPED: govulncheck, its database cannot be reached from here"; fi
 
-bench: ## in-process benchmarks, then the gateway against a direct call and nginx; writes BENCHMARKS.md
+bench: build ## in-process benchmarks, then the gateway against a direct call and nginx; writes BENCHMARKS.md
 	$(GO) run ./conformance/bench
 
 conformance: build ## real servers, real client libraries; installs them with npm and pip into .cache

@@ -1,0 +1,83 @@
+package launch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Config is what a gateway is started with.
+type Config struct {
+	Binary   string            // path of tollgate
+	Dir      string            // where the config file, the policies and the ledger go; must be empty or of an earlier run
+	YAML     string            // the config file without version, listen, admin, data and policies
+	Policies map[string]string // policy files by name
+	Env      []string          // added to the environment: the secrets that YAML refers to
+}
+
+// Gateway is a running tollgate.
+type Gateway struct {
+	*Process
+	Addr  string // host:port of the listener for agents
+	Admin string // host:port of the admin listener
+
+	cfg  Config
+	file string
+}
+
+// URL is where agents send requests to.
+func (g *Gateway) URL() string { return "http://" + g.Addr }
+
+// Start writes the config, starts the gateway and waits until it may take traffic.
+func Start(ctx context.Context, cfg Config) (*Gateway, error) {
+	g := &Gateway{cfg: cfg, file: filepath.Join(cfg.Dir, "tollgate.yaml")}
+	var err error
+	if g.Addr, err = FreeAddr(); err != nil {
+		return nil, err
+	}
+	if g.Admin, err = FreeAddr(); err != nil {
+		return nil, err
+	}
+	if err := g.write(); err != nil {
+		return nil, fmt.Errorf("writing the gateway's config: %w", err)
+	}
+	if g.Process, err = Run(cfg.Dir, cfg.Env, cfg.Binary, "serve", "--config", g.file); err != nil {
+		return nil, err
+	}
+	if err := g.Ready(ctx, g.URL()+"/readyz"); err != nil {
+		return nil, errors.Join(err, g.Stop())
+	}
+	return g, nil
+}
+
+func (g *Gateway) write() error {
+	policies := filepath.Join(g.cfg.Dir, "policies")
+	if err := os.MkdirAll(policies, 0o755); err != nil {
+		return err
+	}
+	for name, text := range g.cfg.Policies {
+		if err := os.WriteFile(filepath.Join(policies, name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	head := fmt.Sprintf("version: 1\nlisten: %s\nadmin: {listen: %q}\npublic_url: http://%s\ndata: ./data\npolicies: ./policies\n", g.Addr, g.Admin, g.Addr)
+	return os.WriteFile(g.file, []byte(head+g.cfg.YAML), 0o600)
+}
+
+// Command runs the binary's own command, such as "audit", "query", with the gateway's config and returns what it printed.
+func (g *Gateway) Command(ctx context.Context, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, g.cfg.Binary, append(args, "--config", g.file)...)
+	cmd.Dir = g.cfg.Dir
+	cmd.Env = append(os.Environ(), g.cfg.Env...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return out, fmt.Errorf("tollgate %s: %w\n%s%s", strings.Join(args, " "), err, stderr.String(), out)
+	}
+	return out, nil
+}
