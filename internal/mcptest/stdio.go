@@ -72,6 +72,7 @@ func stdio(traits []string) error {
 	for {
 		line, err := in.ReadBytes('\n')
 		if err != nil {
+			fmt.Fprintln(os.Stderr, "the input has ended")
 			return nil
 		}
 		var m incoming

@@ -229,7 +229,7 @@ func TestRequestsInEachEra(t *testing.T) {
 		f.call(t, x)
 		r := s.Last(t, "tools/call")
 		want := map[string]string{"Content-Type": "application/json", "Accept": "application/json, text/event-stream",
-			"User-Agent": "tollgate/1.2.3", "X-Api-Key": "canary-credential", "Mcp-Session-Id": "", "Traceparent": ""}
+			"User-Agent": "tollgate/1.2.3", "X-Api-Key": "canary-credential", "Accept-Encoding": "identity", "Mcp-Session-Id": "", "Traceparent": ""}
 		body := `{"jsonrpc":"2.0","id":ID,"method":"tools/call","params":{"name":"put","arguments":{"region":"süd","n":12345678901234567,"extra":[1,2.50]},"_meta":{"vendor/key": {"a": 1}`
 		if o.Era == upstream.Modern {
 			want["Mcp-Protocol-Version"], want["Mcp-Method"], want["Mcp-Name"] = mcptest.Modern, "tools/call", "put"
@@ -375,6 +375,20 @@ func TestHostileAnswersAreFaults(t *testing.T) {
 			})
 		}
 	})
+}
+
+func TestFaultsSayHowToMend(t *testing.T) {
+	answers := map[string]func(*mcptest.Request){
+		"credentials": func(q *mcptest.Request) { q.ErrorStatus(http.StatusUnauthorized, -32001, "canary", "") },
+		"redirect":    mcptest.Hostile()["redirect"],
+	}
+	s := mcptest.Raw(t, mcptest.Script{On: map[string]func(*mcptest.Request){"tools/call": func(q *mcptest.Request) { answers[q.Name](q) }}})
+	f, _ := httpFixture(t, s.Server)
+	for name, want := range map[string]string{"credentials": "check its auth in the config", "redirect": "in the config"} {
+		if fault := f.wantFault(t, tool(name, "{}"), upstream.Unreachable); !strings.Contains(fault.Text, want) || fault.HTTP == 0 {
+			t.Errorf("%s: %+v", name, fault)
+		}
+	}
 }
 
 func TestServerThatIsNotThere(t *testing.T) {

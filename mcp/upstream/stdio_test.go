@@ -262,8 +262,10 @@ func TestCallerWhoLeavesIsToldToTheChild(t *testing.T) {
 	if err := f.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(f.log.String(), "cancelled on request") {
-		t.Errorf("the child was not told:\n%s", f.log.String())
+	for _, want := range []string{"cancelled on request", "the input has ended"} {
+		if !strings.Contains(f.log.String(), want) {
+			t.Errorf("the child did not see that %s:\n%s", want, f.log.String())
+		}
 	}
 	f.wantFault(t, tool("echo", "{}"), upstream.Unreachable)
 }
