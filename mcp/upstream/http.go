@@ -39,6 +39,8 @@ const (
 	// tailTimeout is how long the end of a stream is awaited once the answer is there, so that its connection can be used
 	// again.
 	tailTimeout = 20 * time.Millisecond
+	// lingersMax is how many ends in a row may fail to come before they are not awaited any more.
+	lingersMax = 3
 	// ownRequestsMax bounds the requests a server may make of its client within one answer: all are refused anyway.
 	ownRequestsMax = 100
 )
@@ -51,7 +53,7 @@ type httpServer struct {
 
 	peer     atomic.Pointer[peer]         // nil until Discover has settled the era
 	headers  atomic.Pointer[paramHeaders] // of the modern server's tools
-	lingers  atomic.Bool                  // it leaves streams open behind the answer
+	lingers  atomic.Int32                 // streams in a row that it left open behind the answer
 	discover chan struct{}                // holds one token: one Discover at a time
 	sessions sessions
 	watch    watch

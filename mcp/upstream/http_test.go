@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/tollgate/tollgate/internal/mcptest"
@@ -540,6 +541,37 @@ func TestBrokenStreamIsResumed(t *testing.T) {
 	}
 	if len(resumed) != 2 || resumed[1] != "second" {
 		t.Errorf("resumed behind %q", resumed)
+	}
+}
+
+func TestConnectionIsUsedAgainBehindAStream(t *testing.T) {
+	var mu sync.Mutex
+	conns := map[string]bool{}
+	s := mcptest.Raw(t, mcptest.Script{Tools: []string{}, On: map[string]func(*mcptest.Request){"tools/call": func(q *mcptest.Request) {
+		mu.Lock()
+		conns[q.HTTP.RemoteAddr] = true
+		mu.Unlock()
+		q.Event("")
+		q.Result(`{}`)
+		if q.Name == "lingers" {
+			q.Wait()
+		}
+	}}})
+	f, _ := httpFixture(t, s.Server)
+	count := func(name string) int {
+		clear(conns)
+		for range 10 {
+			f.call(t, tool(name, "{}"))
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		return len(conns)
+	}
+	if n := count("ends"); n > 3 { // an end may be late, once or twice
+		t.Errorf("10 calls took %d connections", n)
+	}
+	if n := count("lingers"); n < 9 {
+		t.Errorf("10 streams that stay open took %d connections", n)
 	}
 }
 

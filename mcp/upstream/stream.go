@@ -161,15 +161,17 @@ func isStream(resp *http.Response) bool {
 }
 
 // tail reads the end of a stream behind the answer, so that its connection can be used again. A server that leaves its
-// streams open is waited for once only.
+// streams open is waited for a few times only.
 func (t *turn) tail(resp *http.Response) {
-	if t.server.lingers.Load() {
+	if t.server.lingers.Load() >= lingersMax {
 		return
 	}
 	timer := time.AfterFunc(tailTimeout, func() { _ = resp.Body.Close() })
 	defer timer.Stop()
 	const enough = 4096 // nothing of use follows an answer
-	if _, err := io.CopyN(io.Discard, resp.Body, enough); !errors.Is(err, io.EOF) {
-		t.server.lingers.Store(true)
+	if _, err := io.CopyN(io.Discard, resp.Body, enough); errors.Is(err, io.EOF) {
+		t.server.lingers.Store(0)
+	} else {
+		t.server.lingers.Add(1)
 	}
 }

@@ -61,7 +61,8 @@ const (
 // Server is one MCP server. All methods are safe for concurrent use.
 //
 // A server's own requests to its client (elicitation, sampling, roots) are refused with -32601 and none of these
-// capabilities is declared to it; ping is answered.
+// capabilities is declared to it; ping is answered. Between a modern caller and a modern server they are no requests but
+// results, which pass: there the caller's own capabilities are declared, without the tasks extension.
 type Server interface {
 	// Discover connects if need be, settles the era and fetches all lists, all pages, within bounds. It makes its own
 	// gate.Do of policy.ServerDiscover (and policy.SessionOpen for what outlives it), on nobody's behalf. It may be called
