@@ -54,6 +54,7 @@ type options struct {
 	only    *regexp.Regexp
 	targets []string
 	out     string
+	data    string
 	inside  bool // run the packages' own benchmarks
 	root    string
 }
@@ -75,6 +76,7 @@ func parse(args []string) (*options, error) {
 	only := f.String("only", "", "only scenarios whose name matches this regular expression, and no benchmarks of packages")
 	targets := f.String("targets", "", "comma separated: direct, 'net/http proxy', nginx, tollgate (default all; direct is always there)")
 	f.StringVar(&o.out, "o", "BENCHMARKS.md", "the file to write, below -root; empty for none")
+	f.StringVar(&o.data, "data", "", "where the targets' files and the ledger go: the disk below is part of what is measured (default the directory of temporary files)")
 	f.BoolVar(&o.inside, "inside", true, "also run the packages' own benchmarks")
 	f.StringVar(&o.root, "root", ".", "the repository, with bin/tollgate in it")
 	if err := f.Parse(args); err != nil {

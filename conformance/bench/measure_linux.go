@@ -46,7 +46,7 @@ type bench struct {
 // measure is the whole benchmark.
 func measure(ctx context.Context, opts *options) (err error) {
 	b := &bench{opts: opts, most: map[string]float64{}}
-	if b.dir, err = os.MkdirTemp("", "tollgate-bench-"); err != nil {
+	if b.dir, err = os.MkdirTemp(opts.data, "tollgate-bench-"); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
@@ -173,11 +173,11 @@ func (b *bench) scenario(ctx context.Context, s *scenario) error {
 }
 
 func (b *bench) open(ctx context.Context, s *scenario, t *target.Target) (*load.Session, error) {
-	request, err := s.request(ctx, t)
+	requests, err := s.requests(ctx, t)
 	if err != nil {
 		return nil, err
 	}
-	return load.Open(load.Plan{Addr: t.Addr, Request: request, Connections: s.conns, Stream: s.stream})
+	return load.Open(load.Plan{Addr: t.Addr, Requests: requests, Connections: s.conns, Stream: s.stream})
 }
 
 // slice runs one slice and reads what it cost.
@@ -211,11 +211,11 @@ func (b *bench) slice(m *measured, t *target.Target, session *load.Session) (sli
 // soak sends many streams through tollgate as fast as they come, and fails if one is cut or hangs.
 func (b *bench) soak(ctx context.Context) error {
 	t := b.targets[len(b.targets)-1]
-	request, err := chat("stream-50-0ms", smallBytes)(ctx, t)
+	requests, err := chat("stream-50-0ms", smallBytes)(ctx, t)
 	if err != nil {
 		return err
 	}
-	session, err := load.Open(load.Plan{Addr: t.Addr, Request: request, Connections: connections, Stream: true})
+	session, err := load.Open(load.Plan{Addr: t.Addr, Requests: requests, Connections: connections, Stream: true})
 	if err != nil {
 		return err
 	}
@@ -249,13 +249,13 @@ type held struct {
 // free again would hide what streams take.
 func (b *bench) memory(ctx context.Context) ([]held, error) {
 	kinds := []struct {
-		what    string
-		request func(context.Context, *target.Target) ([]byte, error)
+		what     string
+		requests requests
 	}{{"idle SSE stream of a model", chat("hold", smallBytes)}, {"idle MCP listen stream", listen}}
 	var out []held
 	for _, kind := range kinds {
 		for _, old := range b.targets[1:] {
-			h, err := b.holdThrough(ctx, old.Name, kind.request)
+			h, err := b.holdThrough(ctx, old.Name, kind.requests)
 			if err != nil {
 				return nil, err
 			}
@@ -266,17 +266,17 @@ func (b *bench) memory(ctx context.Context) ([]held, error) {
 	return out, nil
 }
 
-func (b *bench) holdThrough(ctx context.Context, name string, request func(context.Context, *target.Target) ([]byte, error)) (h held, err error) {
+func (b *bench) holdThrough(ctx context.Context, name string, prepare requests) (h held, err error) {
 	t, err := b.startTarget(ctx, name, b.targets[0].Addr)
 	if err != nil {
 		return h, err
 	}
 	defer func() { err = errors.Join(err, t.Stop()) }()
-	bytes, err := request(ctx, t)
+	requests, err := prepare(ctx, t)
 	if err != nil {
 		return h, err
 	}
-	return b.hold(t, bytes)
+	return b.hold(t, requests[0])
 }
 
 func (b *bench) hold(t *target.Target, request []byte) (held, error) {

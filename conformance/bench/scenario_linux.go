@@ -20,11 +20,13 @@ type scenario struct {
 	rate  float64 // per second; 0: as fast as answers come
 	share float64 // instead of rate: this share of the most that tollgate did in the scenario named of
 	of    string
-	// request makes the request for a target. It may first talk to it.
-	request func(context.Context, *target.Target) ([]byte, error)
-	stream  bool
-	chunks  int // per answer, for the cost of one
+	requests
+	stream bool
+	chunks int // per answer, for the cost of one
 }
+
+// requests makes the requests for a target, one for each connection in turn. It may first talk to the target.
+type requests func(context.Context, *target.Target) ([][]byte, error)
 
 // The bodies: a short chat, and one of the size that coding agents send.
 const (
@@ -37,15 +39,15 @@ const connections = 64
 
 // scenarios are in the order in which they run: those that find a maximum come before those that use it.
 var scenarios = []scenario{
-	{name: "chat-max", title: "chat completion, 1.5 KB, as fast as it goes, 64 connections", conns: connections, request: chat("answer", smallBytes)},
-	{name: "chat", title: "chat completion, 1.5 KB, %s (25 %% of tollgate's maximum)", conns: connections, share: 0.25, of: "chat-max", request: chat("answer", smallBytes)},
-	{name: "chat-busy", title: "chat completion, 1.5 KB, %s (60 %% of tollgate's maximum)", conns: connections, share: 0.60, of: "chat-max", request: chat("answer", smallBytes)},
-	{name: "chat-48k", title: "chat completion, 48 KB, %s (10 %% of that maximum)", conns: connections, share: 0.10, of: "chat-max", request: chat("answer", largeBytes)},
-	{name: "stream", title: "streamed chat, 50 chunks 5 ms apart, %s", conns: connections, rate: 40, request: chat("stream-50-5ms", smallBytes), stream: true, chunks: 50},
-	{name: "call-max", title: "tools/call, MCP 2026-07-28, as fast as it goes, 64 connections", conns: connections, request: modernCall},
-	{name: "call", title: "tools/call, MCP 2026-07-28, %s (25 %% of tollgate's maximum)", conns: connections, share: 0.25, of: "call-max", request: modernCall},
-	{name: "call-legacy", title: "tools/call, MCP 2025-11-25 in a session, %s", conns: connections, share: 0.25, of: "call-max", request: legacyCall},
-	{name: "list-500", title: "tools/list of 500 tools, filtered by policy, %s", conns: connections, rate: 50, request: largeList},
+	{name: "chat-max", title: "chat completion, 1.5 KB, as fast as it goes, 64 connections", conns: connections, requests: chat("answer", smallBytes)},
+	{name: "chat", title: "chat completion, 1.5 KB, %s (25 %% of tollgate's maximum)", conns: connections, share: 0.25, of: "chat-max", requests: chat("answer", smallBytes)},
+	{name: "chat-busy", title: "chat completion, 1.5 KB, %s (60 %% of tollgate's maximum)", conns: connections, share: 0.60, of: "chat-max", requests: chat("answer", smallBytes)},
+	{name: "chat-48k", title: "chat completion, 48 KB, %s (10 %% of that maximum)", conns: connections, share: 0.10, of: "chat-max", requests: chat("answer", largeBytes)},
+	{name: "stream", title: "streamed chat, 50 chunks 5 ms apart, %s", conns: connections, rate: 40, requests: chat("stream-50-5ms", smallBytes), stream: true, chunks: 50},
+	{name: "call-max", title: "tools/call, MCP 2026-07-28, as fast as it goes, 64 connections", conns: connections, requests: modernCall},
+	{name: "call", title: "tools/call, MCP 2026-07-28, %s (25 %% of tollgate's maximum)", conns: connections, share: 0.25, of: "call-max", requests: modernCall},
+	{name: "call-legacy", title: "tools/call, MCP 2025-11-25 in a session, %s", conns: connections, share: 0.25, of: "call-max", requests: legacyCall},
+	{name: "list-500", title: "tools/list of 500 tools, filtered by policy, %s", conns: connections, rate: 50, requests: largeList},
 }
 
 // post puts an HTTP request together as our own clients send it.
@@ -61,6 +63,8 @@ func post(t *target.Target, path string, body []byte, headers ...string) []byte 
 	fmt.Fprintf(&b, "Content-Length: %d\r\n\r\n%s", len(body), body)
 	return b.Bytes()
 }
+
+func one(request []byte) [][]byte { return [][]byte{request} }
 
 type message struct {
 	Role    string `json:"role"`
@@ -95,9 +99,9 @@ func chatBody(model string, size int, stream bool) []byte {
 	return encoded
 }
 
-func chat(model string, size int) func(context.Context, *target.Target) ([]byte, error) {
-	return func(_ context.Context, t *target.Target) ([]byte, error) {
-		return post(t, "/v1/chat/completions", chatBody(t.Model(model), size, strings.HasPrefix(model, "stream") || model == "hold")), nil
+func chat(model string, size int) requests {
+	return func(_ context.Context, t *target.Target) ([][]byte, error) {
+		return one(post(t, "/v1/chat/completions", chatBody(t.Model(model), size, strings.HasPrefix(model, "stream") || model == "hold"))), nil
 	}
 }
 
@@ -116,21 +120,21 @@ func modern(t *target.Target, path, method, name, params string) []byte {
 // callArguments are what a search or an issue tracker is asked.
 const callArguments = `"name":"echo","arguments":{"text":"the toll of the bridge over the river at noon","limit":3}`
 
-func modernCall(_ context.Context, t *target.Target) ([]byte, error) {
-	return modern(t, "/mcp", "tools/call", "echo", callArguments+","), nil
+func modernCall(_ context.Context, t *target.Target) ([][]byte, error) {
+	return one(modern(t, "/mcp", "tools/call", "echo", callArguments+",")), nil
 }
 
-func largeList(_ context.Context, t *target.Target) ([]byte, error) {
-	return modern(t, "/mcp-large", "tools/list", "", ""), nil
+func largeList(_ context.Context, t *target.Target) ([][]byte, error) {
+	return one(modern(t, "/mcp-large", "tools/list", "", "")), nil
 }
 
 // listen is the stream that a modern client waits for changes on.
-func listen(_ context.Context, t *target.Target) ([]byte, error) {
-	return modern(t, "/mcp", "subscriptions/listen", "", `"notifications":{"toolsListChanged":true},`), nil
+func listen(_ context.Context, t *target.Target) ([][]byte, error) {
+	return one(modern(t, "/mcp", "subscriptions/listen", "", `"notifications":{"toolsListChanged":true},`)), nil
 }
 
-// legacyCall opens a session and returns a call in it.
-func legacyCall(ctx context.Context, t *target.Target) ([]byte, error) {
+// legacyCall opens a session and returns calls in it, which tell each other apart by their ids.
+func legacyCall(ctx context.Context, t *target.Target) ([][]byte, error) {
 	const initialize = `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}`
 	session, err := send(ctx, t, t.Path("/mcp-legacy"), initialize, "")
 	if err != nil {
@@ -143,8 +147,12 @@ func legacyCall(ctx context.Context, t *target.Target) ([]byte, error) {
 	if session != "" {
 		headers = append(headers, "Mcp-Session-Id: "+session)
 	}
-	body := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{` + callArguments + `}}`
-	return post(t, t.Path("/mcp-legacy"), []byte(body), headers...), nil
+	var calls [][]byte
+	for id := range connections {
+		body := fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{%s}}`, id+1, callArguments)
+		calls = append(calls, post(t, t.Path("/mcp-legacy"), []byte(body), headers...))
+	}
+	return calls, nil
 }
 
 // send posts one message of a legacy client and returns the session id that came back.

@@ -26,10 +26,10 @@ const (
 
 // Plan says what to send where.
 type Plan struct {
-	Addr        string // of the target, on loopback
-	Request     []byte // a whole HTTP/1.1 request, sent again and again
-	Connections int    // how many at most wait for an answer at once
-	Stream      bool   // the answers are streams of the mock: read the times in their chunks, miss an early end
+	Addr        string   // of the target, on loopback
+	Requests    [][]byte // whole HTTP/1.1 requests: each connection sends one of them again and again
+	Connections int      // how many at most wait for an answer at once
+	Stream      bool     // the answers are streams of the mock: read the times in their chunks, miss an early end
 }
 
 // Result is what one run saw.
@@ -57,6 +57,7 @@ type Session struct {
 	plan   Plan
 	poller *poll.Poller
 	conns  map[int]*conn
+	opened int
 	idle   []*conn
 	queue  []time.Duration // when each waiting request was due, since start
 	chunk  []byte
@@ -71,15 +72,16 @@ type Session struct {
 // conn is a connection and the answer it is waiting for.
 type conn struct {
 	*poll.Conn
-	buf    []byte
-	head   bool // the answer's head has been read
-	status int
-	body   wire.Body
-	due    time.Duration
-	busy   bool
-	line   []byte // of the stream, so far
-	ended  bool   // the stream's last event was seen
-	text   []byte // the beginning of an answer that failed
+	request []byte
+	buf     []byte
+	head    bool // the answer's head has been read
+	status  int
+	body    wire.Body
+	due     time.Duration
+	busy    bool
+	line    []byte // of the stream, so far
+	ended   bool   // the stream's last event was seen
+	text    []byte // the beginning of an answer that failed
 }
 
 // Open connects to the target and sends one request over each connection, so that the target's own connections exist.
@@ -111,7 +113,8 @@ func (s *Session) connect() error {
 	if err != nil {
 		return err
 	}
-	add := &conn{Conn: c}
+	add := &conn{Conn: c, request: s.plan.Requests[s.opened%len(s.plan.Requests)]}
+	s.opened++
 	s.conns[c.FD] = add
 	s.idle = append(s.idle, add)
 	return nil
@@ -269,7 +272,7 @@ func (s *Session) send(due time.Duration) {
 	c.due, c.busy, c.head, c.ended = due, true, false, false
 	c.line, c.text = c.line[:0], c.text[:0]
 	s.result.Sent++
-	if err := c.Write(s.plan.Request); err != nil {
+	if err := c.Write(c.request); err != nil {
 		s.broken(c, err)
 	}
 }

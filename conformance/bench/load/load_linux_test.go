@@ -35,8 +35,15 @@ func open(t *testing.T, plan Plan) *Session {
 	return s
 }
 
+func sendInstead(s *Session, request []byte) {
+	s.plan.Requests[0] = request
+	for _, c := range s.conns {
+		c.request = request
+	}
+}
+
 func TestEveryRequestIsSentAndAnswered(t *testing.T) {
-	s := open(t, Plan{Addr: serve(t), Request: chat("answer"), Connections: 4})
+	s := open(t, Plan{Addr: serve(t), Requests: [][]byte{chat("answer")}, Connections: 4})
 	r, err := s.Rate(1000, 200*time.Millisecond)
 	if err != nil || r.Sent != 200 || r.Done != 200 || r.Bad() != 0 || r.Latency.TotalCount() != 200 {
 		t.Errorf("%+v, %v", r, err)
@@ -50,7 +57,7 @@ func TestEveryRequestIsSentAndAnswered(t *testing.T) {
 // One connection to a model that takes 20 ms cannot keep up with a request every 10 ms: the 30th is due at 300 ms and
 // cannot be answered before 600 ms. A generator that waits for answers before it sends would report 20 ms throughout.
 func TestLatencyCountsFromWhenARequestWasDue(t *testing.T) {
-	s := open(t, Plan{Addr: serve(t), Request: chat("answer-20ms"), Connections: 1})
+	s := open(t, Plan{Addr: serve(t), Requests: [][]byte{chat("answer-20ms")}, Connections: 1})
 	r, err := s.Rate(100, 300*time.Millisecond)
 	if err != nil || r.Done != 30 || r.Queued == 0 {
 		t.Fatalf("%+v, %v", r, err)
@@ -61,7 +68,7 @@ func TestLatencyCountsFromWhenARequestWasDue(t *testing.T) {
 }
 
 func TestStreamsAreReadToTheirEnd(t *testing.T) {
-	s := open(t, Plan{Addr: serve(t), Request: chat("stream-50-0ms"), Connections: 3, Stream: true})
+	s := open(t, Plan{Addr: serve(t), Requests: [][]byte{chat("stream-50-0ms")}, Connections: 3, Stream: true})
 	r, err := s.Count(9)
 	if err != nil || r.Done != 9 || r.Transit.TotalCount() != 9*50 {
 		t.Errorf("%d streams, %d chunks, %v: %+v", r.Done, r.Transit.TotalCount(), err, r)
@@ -69,8 +76,8 @@ func TestStreamsAreReadToTheirEnd(t *testing.T) {
 }
 
 func TestAStreamWithoutItsEndIsTruncated(t *testing.T) {
-	s := open(t, Plan{Addr: serve(t), Request: chat("stream-2-0ms"), Connections: 1, Stream: true})
-	s.plan.Request = chat("answer") // whole in HTTP, but no stream
+	s := open(t, Plan{Addr: serve(t), Requests: [][]byte{chat("stream-2-0ms")}, Connections: 1, Stream: true})
+	sendInstead(s, chat("answer")) // whole in HTTP, but no stream
 	r, err := s.Count(2)
 	if err != nil || r.Truncated != 2 || r.Done != 0 {
 		t.Errorf("%+v, %v", r, err)
@@ -78,21 +85,21 @@ func TestAStreamWithoutItsEndIsTruncated(t *testing.T) {
 }
 
 func TestWhatHangsIsCounted(t *testing.T) {
-	s := open(t, Plan{Addr: serve(t), Request: chat("answer"), Connections: 2})
-	s.plan.Request = chat("hold")
+	s := open(t, Plan{Addr: serve(t), Requests: [][]byte{chat("answer")}, Connections: 2})
+	sendInstead(s, chat("hold"))
 	s.drain = 50 * time.Millisecond
 	r, err := s.Rate(100, 50*time.Millisecond)
 	if err != nil || r.Hung != 5 || r.Done != 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
-	s.plan.Request = chat("answer")
+	sendInstead(s, chat("answer"))
 	if r, err = s.Count(4); err != nil || r.Done != 4 {
 		t.Errorf("after replacing the connections: %+v, %v", r, err)
 	}
 }
 
 func TestATargetThatRefusesCannotBeOpened(t *testing.T) {
-	_, err := Open(Plan{Addr: serve(t), Request: chat("nobody"), Connections: 1})
+	_, err := Open(Plan{Addr: serve(t), Requests: [][]byte{chat("nobody")}, Connections: 1})
 	if err == nil || !strings.Contains(err.Error(), "404") {
 		t.Errorf("got %v", err)
 	}
@@ -104,7 +111,7 @@ func BenchmarkRequest(b *testing.B) {
 		b.Fatal(err)
 	}
 	go m.Run()
-	s, err := Open(Plan{Addr: m.Addr, Request: chat("answer"), Connections: 8})
+	s, err := Open(Plan{Addr: m.Addr, Requests: [][]byte{chat("answer")}, Connections: 8})
 	if err != nil {
 		b.Fatal(err)
 	}
