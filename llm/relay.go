@@ -181,7 +181,7 @@ func (s *source) Read(b []byte) (int, error) {
 	switch {
 	case len(x.tail) > 0:
 		x.silence.Reset(endTime)
-	case x.begun:
+	case x.begun, s.deadline.IsZero(): // of an answer that is no stream the header is the beginning
 		x.silence.Reset(or(x.t.provider.Idle, idleTimeout))
 	}
 	if x.gone || x.a.client.Err() != nil {
