@@ -20,7 +20,8 @@ const (
 
 // listing is one model that a principal may know of.
 type listing struct {
-	id    string // what a request may call it
+	id    string // what the list calls it
+	bare  string // its name alone, when no other provider has one of that name
 	owner string
 }
 
@@ -37,8 +38,10 @@ func (p *Proxy) models(w http.ResponseWriter, r *http.Request, e *endpoint) {
 	codex := r.URL.Query().Has("client_version")
 	all := p.listings(t, principal, spoken(e.family, codex))
 	if e.model != "" {
-		i := slices.IndexFunc(all, func(l listing) bool { return l.id == e.model })
-		if i < 0 {
+		i := slices.IndexFunc(all, func(l listing) bool { return l.id == e.model || l.bare == e.model })
+		if i >= 0 {
+			all[i].id = e.model
+		} else {
 			err := unknownModel(e.family, e.model[:min(len(e.model), dialect.ModelBytesMax)])
 			p.gate.Refuse(r.Context(), policy.Call{Principal: principal, Action: policy.ModelList, Source: source, Target: e.model[:min(len(e.model), dialect.ModelBytesMax)]}, err.Message)
 			e.family.Write(w, err)
@@ -78,7 +81,7 @@ func spoken(family dialect.Family, codex bool) vendor.Dialect {
 }
 
 // listings are the models that principal may know of and that speak d: aliases first, then each provider's. A name that
-// only one provider has stands for itself; clients look for names they know.
+// only one provider has can stand for itself.
 func (p *Proxy) listings(t *table, principal *policy.Principal, d vendor.Dialect) []listing {
 	call := policy.Call{Principal: principal, Action: policy.ModelList}
 	if d != "" {
@@ -111,11 +114,14 @@ func (p *Proxy) listings(t *table, principal *policy.Principal, d vendor.Dialect
 		}
 	}
 	for _, tg := range found {
-		if name := tg.model.Name; d != "" && owners[name] == 1 && !taken[name] {
-			out = append(out, listing{id: name, owner: tg.model.Provider})
-		} else {
-			out = append(out, listing{id: tg.model.Path(), owner: tg.model.Provider})
+		l := listing{id: tg.path, owner: tg.model.Provider}
+		if name := tg.model.Name; owners[name] == 1 && !taken[name] {
+			l.bare = name
 		}
+		if d != "" && l.bare != "" { // these clients look for names they know
+			l.id = l.bare
+		}
+		out = append(out, l)
 	}
 	return out
 }

@@ -57,7 +57,10 @@ func compile(r Routes, before *table) (*table, error) {
 }
 
 func (t *table) addProvider(p Provider, before *table) error {
-	if p.Provider == nil || p.Name == "" || strings.Contains(p.Name, "/") {
+	if p.Provider == nil {
+		return errors.New("llm: a provider without its vendor's row")
+	}
+	if p.Name == "" || strings.Contains(p.Name, "/") {
 		return fmt.Errorf("provider %q: a name without a slash is needed", p.Name)
 	}
 	if t.providers[p.Name] != nil {

@@ -326,6 +326,20 @@ func (w *world) entries() []ledger.Entry {
 	}
 }
 
+// lately are the entries of the last n calls.
+func (w *world) lately(n int) []ledger.Entry {
+	w.t.Helper()
+	all := w.entries()
+	for i := len(all) - 1; i >= 0; i-- {
+		if e := all[i]; e.Kind == ledger.Reserved && e.Resolves.IsZero() && !e.Action.Own() {
+			if n--; n == 0 {
+				return all[i:]
+			}
+		}
+	}
+	return all
+}
+
 // of are the entries of one kind.
 func of(entries []ledger.Entry, kind ledger.Kind) []ledger.Entry {
 	return slices.DeleteFunc(slices.Clone(entries), func(e ledger.Entry) bool { return e.Kind != kind })
