@@ -13,9 +13,11 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/gate"
+	"github.com/tollgate/tollgate/internal/durable"
 	"github.com/tollgate/tollgate/internal/redact"
 	"github.com/tollgate/tollgate/internal/telemetry"
 	"github.com/tollgate/tollgate/ledger"
+	"github.com/tollgate/tollgate/ledger/index"
 	"github.com/tollgate/tollgate/llm"
 	"github.com/tollgate/tollgate/llm/price"
 	"github.com/tollgate/tollgate/mcp"
@@ -24,6 +26,12 @@ import (
 
 // drainTime is how long a stop waits for calls under way. What is cut then is charged as an estimate.
 const drainTime = 30 * time.Second
+
+// How long to wait for another process to leave the data directory, and how often to look.
+const (
+	lockWait = 5 * time.Second
+	lockPoll = 50 * time.Millisecond
+)
 
 // The files of the data directory.
 const (
@@ -46,6 +54,7 @@ type process struct {
 
 	telemetry *telemetry.Telemetry
 	ledger    *ledger.Ledger
+	index     *index.Index
 	keys      *oauth.Keys
 	vault     oauth.Vault
 	gate      *gate.Gate
@@ -106,15 +115,45 @@ func (p *process) openLedger(ctx context.Context) (err error) {
 	if err := os.MkdirAll(p.inForce().data, dataDirMode); err != nil {
 		return fmt.Errorf("making the data directory: %w", err)
 	}
-	p.ledger, err = ledger.Open(ledger.Config{Dir: p.file(journalDir), Durability: p.inForce().durability, Location: p.inForce().location})
-	if err != nil {
+	cfg := ledger.Config{Dir: p.file(journalDir), Durability: p.inForce().durability, Location: p.inForce().location}
+	if p.ledger, err = openLocked(ctx, cfg); err != nil {
 		return err
 	}
 	p.undoBy(func(context.Context) error { return p.ledger.Close() })
 	if r := p.ledger.Recovery(); r.Interrupted > 0 || r.Journal.CutBytes > 0 {
 		p.log.Warn("the ledger was mended", "calls_posted_as_interrupted", r.Interrupted, "bytes_cut", r.Journal.CutBytes, "segment", r.Journal.Segment, "reason", r.Journal.Reason)
 	}
+	if p.index, err = index.Open(index.Path(cfg.Dir), p.ledger); err != nil {
+		return err
+	}
+	following, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() {
+		p.index.Run(following, func(err error) { p.log.Error("the index does not follow the journal", "err", err) })
+	})
+	p.undoBy(func(context.Context) error {
+		stop()
+		running.Wait()
+		return p.index.Close()
+	})
 	return nil
+}
+
+// openLocked opens the ledger. A process that is on its way out, or a command that reads the files, may have it for a
+// moment more.
+func openLocked(ctx context.Context, cfg ledger.Config) (*ledger.Ledger, error) {
+	until := time.Now().Add(lockWait)
+	for {
+		l, err := ledger.Open(cfg)
+		if err == nil || !errors.Is(err, durable.ErrLocked) || time.Now().After(until) {
+			return l, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(lockPoll):
+		}
+	}
 }
 
 func (p *process) openKeys(ctx context.Context) error {
