@@ -3,25 +3,18 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/tollgate/tollgate/ledger"
-	"github.com/tollgate/tollgate/llm"
+	"github.com/tollgate/tollgate/cmd/tollgate/settings"
 	"github.com/tollgate/tollgate/llm/price"
-	"github.com/tollgate/tollgate/mcp"
 )
 
 func checkCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use: "check", Short: "print what the config would run, and what is missing; calls nobody", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			path, err := findFile(o.config)
+			path, err := settings.Find(o.config)
 			if err != nil {
 				return err
 			}
@@ -32,169 +25,16 @@ func checkCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := readSetup(path, catalog)
+			s, err := settings.Load(path, catalog)
 			if err != nil {
 				fmt.Fprintln(c.ErrOrStderr(), err)
 				return fmt.Errorf("%s would not start", path)
 			}
-			missing := s.describe(c.OutOrStdout(), path)
+			missing := s.Describe(c.OutOrStdout(), path)
 			if missing > 0 {
 				return fmt.Errorf("%d things are missing", missing)
 			}
 			return nil
 		},
 	}
-}
-
-// report writes the lines of check and counts what is missing.
-type report struct {
-	out     io.Writer
-	missing int
-}
-
-func (r *report) line(format string, args ...any) { fmt.Fprintf(r.out, format+"\n", args...) }
-
-func (r *report) lack(format string, args ...any) {
-	r.missing++
-	r.line("    missing: "+format, args...)
-}
-
-// describe prints what s would run and returns how many things are missing.
-func (out *setup) describe(w io.Writer, path string) int {
-	r := &report{out: w}
-	r.line("%s would serve agents on %s (%s), operators on %s", path, out.listen, out.publicURL, orDefault(out.admin, "the socket only"))
-	r.line("data in %s, durability %s, calendar windows in %s", out.data, out.durability, out.location)
-	if out.anonymous != "" {
-		r.line("requests without a credential act as key %s", out.anonymous)
-	}
-	r.line("\nproviders:")
-	for _, p := range out.routes.Providers {
-		out.describeProvider(r, &p)
-	}
-	for name, targets := range sorted(out.routes.Aliases) {
-		var uses []string
-		for _, t := range targets {
-			uses = append(uses, fmt.Sprintf("%s (tier %d, weight %d)", t.Use, max(t.Tier, 1), max(t.Weight, 1)))
-		}
-		r.line("  alias %s: %s", name, strings.Join(uses, ", "))
-	}
-	r.line("\nservers:")
-	for _, s := range out.servers {
-		describeServer(r, &s)
-	}
-	for _, p := range out.profiles {
-		r.line("  profile /mcp/%s: %s", p.Name, strings.Join(p.Servers, ", "))
-	}
-	out.describeKeys(r)
-	out.describePolicy(r)
-	for _, text := range out.warnings {
-		r.line("warning: %s", text)
-	}
-	return r.missing
-}
-
-func (out *setup) describeProvider(r *report, p *llm.Provider) {
-	var dialects []string
-	for _, d := range p.Dialects {
-		dialects = append(dialects, string(d))
-	}
-	models := "models as the provider lists them"
-	if len(p.Models) > 0 {
-		models = "models " + strings.Join(p.Models, ", ")
-	}
-	r.line("  %s: %s at %s, speaks %s; %s", p.Name, p.Vendor.Kind, p.Base, strings.Join(dialects, " "), models)
-	switch {
-	case p.Terms.Price != nil:
-	case p.Terms.Unpriced:
-		r.line("    models without a price are called at no cost")
-	default:
-		priced := len(out.routes.Prices.Models(p.Vendor.Kind)) + len(p.Terms.Models)
-		if priced == 0 {
-			r.lack("no model of %s has a price, so none can be called: write price: {input: … USD/1M, output: … USD/1M}, price: 0 or unpriced: allow", p.Name)
-		} else {
-			r.line("    %d models have a price; others are refused", priced)
-		}
-		for _, m := range p.Models {
-			if _, err := out.routes.Prices.Find(&p.Terms, m, time.Now()); err != nil {
-				r.lack("%v", err)
-			}
-		}
-	}
-}
-
-func describeServer(r *report, s *mcp.Server) {
-	trust := "annotations not believed"
-	if s.Trusted {
-		trust = "trusted"
-	}
-	if s.URL != nil {
-		r.line("  %s: %s, %s", s.Name, s.URL, trust)
-		return
-	}
-	r.line("  %s: runs %s, %s", s.Name, strings.Join(s.Command, " "), trust)
-	if !executable(s.Command[0], s.Dir) {
-		r.lack("the command %s is not found in PATH", s.Command[0])
-	}
-}
-
-// executable reports whether a command can be started by that name.
-func executable(name, dir string) bool {
-	runs := func(path string) bool {
-		info, err := os.Stat(path)
-		return err == nil && !info.IsDir() && info.Mode()&0o111 != 0
-	}
-	if strings.ContainsRune(name, filepath.Separator) {
-		if !filepath.IsAbs(name) {
-			name = filepath.Join(dir, name)
-		}
-		return runs(name)
-	}
-	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
-		if runs(filepath.Join(dir, name)) {
-			return true
-		}
-	}
-	return false
-}
-
-func (out *setup) describeKeys(r *report) {
-	r.line("\nkeys declared in the file (minted ones are listed by tollgate key list):")
-	for _, k := range out.keys {
-		who := orDefault(k.Team, "no team")
-		if k.Customer != "" {
-			who += " of " + k.Customer
-		}
-		r.line("  %s: %s", k.Name, who)
-		for _, l := range out.keyLimit[k.Name] {
-			r.line("    %s", l.Spell())
-		}
-		if !k.Expires.IsZero() {
-			r.line("    expires %s", k.Expires.Format("2006-01-02 15:04 MST"))
-		}
-	}
-	if len(out.keys) == 0 {
-		r.line("  none")
-	}
-	for _, level := range []ledger.Level{ledger.CustomerLevel, ledger.TeamLevel, ledger.UserLevel} {
-		for scope, list := range out.limits {
-			if scope.Level != level {
-				continue
-			}
-			for _, l := range list {
-				r.line("  %s %s: %s", scope.Level, scope.Name, l.Spell())
-			}
-		}
-	}
-}
-
-func (out *setup) describePolicy(r *report) {
-	if out.policies == "" {
-		r.lack("policies: nothing may be called")
-		return
-	}
-	r.line("\npolicies in %s, revision %s:", out.policies, out.policy.Revision())
-	for _, rule := range out.policy.Rules() {
-		r.line("  %s %s: %s", rule.Effect, rule.ID, strings.Join(append(rule.Tools, rule.Models...), " "))
-	}
-	r.line("")
 }

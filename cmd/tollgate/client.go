@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tollgate/tollgate/cmd/tollgate/settings"
 	"github.com/tollgate/tollgate/internal/dial"
 	"github.com/tollgate/tollgate/internal/redact"
 	"github.com/tollgate/tollgate/llm/price"
@@ -35,7 +36,7 @@ func (o *options) operate(ctx context.Context) (*operator, error) {
 	if err != nil {
 		return nil, err
 	}
-	data := src.resolve(orDefault(src.Data, defaultData))
+	data := src.Resolve(orDefault(src.Data, settings.DefaultData))
 	client := dial.Admin.Client("unix:" + filepath.Join(data, socketFile))
 	running := &operator{http: client, close: func() error { client.CloseIdleConnections(); return nil }}
 	err = running.get(ctx, "/healthz", nil)
@@ -50,19 +51,19 @@ func (o *options) operate(ctx context.Context) (*operator, error) {
 }
 
 // source is the config file that is meant; without one, what the starter would use.
-func (o *options) source() (*source, error) {
-	path, err := findFile(o.config)
+func (o *options) source() (*settings.Source, error) {
+	path, err := settings.Find(o.config)
 	if err != nil {
 		return nil, err
 	}
 	if path != "" {
-		return readFile(path)
+		return settings.Read(path)
 	}
 	dir, err := stateDir()
 	if err != nil {
 		return nil, err
 	}
-	return &source{name: "starter", dir: dir, File: File{Version: 1, Data: dir}}, nil
+	return &settings.Source{Name: "starter", Dir: dir, File: settings.File{Version: 1, Data: dir}}, nil
 }
 
 func orDefault(text, otherwise string) string {
@@ -73,13 +74,13 @@ func orDefault(text, otherwise string) string {
 }
 
 // offline opens ledger and keys. Secrets of the config are not looked for: no call is made.
-func offline(ctx context.Context, src *source) (*operator, error) {
-	src.withoutSecrets = true
+func offline(ctx context.Context, src *settings.Source) (*operator, error) {
+	src.WithoutSecrets = true
 	catalog, err := price.Embedded()
 	if err != nil {
 		return nil, err
 	}
-	s, err := prepare(src, catalog)
+	s, err := settings.Prepare(src, catalog)
 	if err != nil {
 		return nil, err
 	}

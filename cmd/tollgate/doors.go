@@ -45,15 +45,15 @@ type door struct {
 
 func (p *process) openDoors(ctx context.Context) (err error) {
 	s := p.inForce()
-	if p.doors.agents, err = p.listen("tcp", s.listen, p.agentRoutes(), connectionsMax); err != nil {
+	if p.doors.agents, err = p.listen("tcp", s.Listen, p.agentRoutes(), connectionsMax); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
 	token, err := adminToken(p.file(tokenFile))
 	if err != nil {
 		return err
 	}
-	if s.admin != "" {
-		if p.doors.admin, err = p.listen("tcp", s.admin, p.adminRoutes(token), adminConnsMax); err != nil {
+	if s.Admin != "" {
+		if p.doors.admin, err = p.listen("tcp", s.Admin, p.adminRoutes(token), adminConnsMax); err != nil {
 			return fmt.Errorf("admin.listen: %w; another address or off can be written there", err)
 		}
 	}
@@ -126,7 +126,7 @@ func (p *process) adminRoutes(token string) http.Handler {
 			writeProblem(w, http.StatusUnauthorized, "send Authorization: Bearer with the token in "+tokenFile+" of the data directory")
 			return
 		}
-		if problem := p.inForce().guard.Check(r); token != "" && problem != nil {
+		if problem := p.inForce().Guard.Check(r); token != "" && problem != nil {
 			writeProblem(w, problem.Status, problem.Text)
 			return
 		}

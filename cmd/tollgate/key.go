@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tollgate/tollgate/cmd/tollgate/settings"
 	"github.com/tollgate/tollgate/internal/edge"
 	"github.com/tollgate/tollgate/oauth"
 )
@@ -215,7 +216,7 @@ func (p *process) listedKeys() []oauth.Key {
 	keys := p.keys.List()
 	for i := range keys {
 		if keys[i].Declared {
-			for _, l := range p.inForce().keyLimit[keys[i].Name] {
+			for _, l := range p.inForce().KeyLimits[keys[i].Name] {
 				keys[i].Limits = append(keys[i].Limits, l.Text)
 			}
 		}
@@ -225,14 +226,14 @@ func (p *process) listedKeys() []oauth.Key {
 
 // mintable says what in spec does not fit the config in force.
 func (p *process) mintable(spec *oauth.KeySpec) error {
-	if _, ok := p.inForce().teams[spec.Team]; spec.Team != "" && !ok {
-		return errors.New(unknown("team", spec.Team, names(p.inForce().teams), "teams"))
+	if _, ok := p.inForce().Teams[spec.Team]; spec.Team != "" && !ok {
+		return errors.New(settings.Unknown("team", spec.Team, settings.Names(p.inForce().Teams), "teams"))
 	}
-	if spec.User != "" && !p.inForce().users[spec.User] {
-		return errors.New(unknown("user", spec.User, names(p.inForce().users), "users"))
+	if spec.User != "" && !p.inForce().Users[spec.User] {
+		return errors.New(settings.Unknown("user", spec.User, settings.Names(p.inForce().Users), "users"))
 	}
 	for _, text := range spec.Limits {
-		if err := checkLimit(text); err != nil {
+		if err := settings.CheckLimit(text); err != nil {
 			return err
 		}
 	}

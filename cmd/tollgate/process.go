@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tollgate/tollgate/cmd/tollgate/settings"
 	"github.com/tollgate/tollgate/gate"
 	"github.com/tollgate/tollgate/internal/durable"
 	"github.com/tollgate/tollgate/internal/redact"
@@ -62,17 +63,17 @@ type process struct {
 	mcp       *mcp.Gateway
 	doors     doors
 
-	setup     atomic.Pointer[setup] // in force
-	reloading sync.Mutex            // one reload at a time
+	setup     atomic.Pointer[settings.Setup] // in force
+	reloading sync.Mutex                     // one reload at a time
 	undo      []func(context.Context) error
 }
 
-func (p *process) inForce() *setup { return p.setup.Load() }
+func (p *process) inForce() *settings.Setup { return p.setup.Load() }
 
 // start wires a gateway for s and listens. On an error everything is undone.
-func start(ctx context.Context, s *setup, catalog *price.Catalog, version string, log *slog.Logger, mask *redact.Mask) (_ *process, err error) {
+func start(ctx context.Context, s *settings.Setup, catalog *price.Catalog, version string, log *slog.Logger, mask *redact.Mask) (_ *process, err error) {
 	p := &process{version: version, log: log, mask: mask, catalog: catalog}
-	mask.Know(s.secrets...)
+	mask.Know(s.Secrets...)
 	p.setup.Store(s)
 	defer func() {
 		if err != nil {
@@ -101,7 +102,7 @@ func (p *process) close(ctx context.Context) error {
 
 func (p *process) undoBy(fn func(context.Context) error) { p.undo = append(p.undo, fn) }
 
-func (p *process) file(name string) string { return filepath.Join(p.inForce().data, name) }
+func (p *process) file(name string) string { return filepath.Join(p.inForce().Data, name) }
 
 func (p *process) startTelemetry(ctx context.Context) (err error) {
 	if p.telemetry, err = telemetry.Start(ctx, p.version); err != nil {
@@ -112,10 +113,10 @@ func (p *process) startTelemetry(ctx context.Context) (err error) {
 }
 
 func (p *process) openLedger(ctx context.Context) (err error) {
-	if err := os.MkdirAll(p.inForce().data, dataDirMode); err != nil {
+	if err := os.MkdirAll(p.inForce().Data, dataDirMode); err != nil {
 		return fmt.Errorf("making the data directory: %w", err)
 	}
-	cfg := ledger.Config{Dir: p.file(journalDir), Durability: p.inForce().durability, Location: p.inForce().location}
+	cfg := ledger.Config{Dir: p.file(journalDir), Durability: p.inForce().Durability, Location: p.inForce().Location}
 	if p.ledger, err = openLocked(ctx, cfg); err != nil {
 		return err
 	}
@@ -162,30 +163,30 @@ func (p *process) openKeys(ctx context.Context) error {
 		return err
 	}
 	p.keys, err = oauth.OpenKeys(ctx, oauth.KeysConfig{
-		Path: p.file(keysFile), Pepper: pepper, Declared: p.inForce().keys, Teams: p.inForce().teams, Log: p.log, OnChange: p.attachLimits,
+		Path: p.file(keysFile), Pepper: pepper, Declared: p.inForce().Keys, Teams: p.inForce().Teams, Log: p.log, OnChange: p.attachLimits,
 	})
 	if err != nil {
 		return err
 	}
 	p.undoBy(func(context.Context) error { return p.keys.Close() })
 	p.attachLimits()
-	return p.vault.Replace(p.inForce().credentials)
+	return p.vault.Replace(p.inForce().Credentials)
 }
 
 // attachLimits gives the ledger the limits of the config and of all keys. The keys call it when they change.
 func (p *process) attachLimits() {
 	if p.keys != nil {
-		p.ledger.SetLimits(p.inForce().allLimits(p.keys.List(), p.log))
+		p.ledger.SetLimits(p.inForce().AllLimits(p.keys.List(), p.log))
 	}
 }
 
 func (p *process) openGate(context.Context) error {
-	upstreams, err := p.inForce().upstreams()
+	upstreams, err := p.inForce().Upstreams()
 	if err != nil {
 		return err
 	}
 	p.gate, err = gate.New(gate.Config{
-		Ledger: p.ledger, Policy: p.inForce().policy, Upstreams: upstreams, Log: p.log,
+		Ledger: p.ledger, Policy: p.inForce().Policy, Upstreams: upstreams, Log: p.log,
 		Tracer: p.telemetry.Tracer, Meter: p.telemetry.Meter,
 	})
 	if err != nil {
@@ -196,9 +197,9 @@ func (p *process) openGate(context.Context) error {
 }
 
 func (p *process) openModels(context.Context) (err error) {
-	auth := oauth.NewAuthenticator(p.keys, p.inForce().anonymous)
+	auth := oauth.NewAuthenticator(p.keys, p.inForce().Anonymous)
 	p.llm, err = llm.New(llm.Config{
-		Gate: p.gate, Auth: auth, Vault: &p.vault, Edge: &p.inForce().guard, Routes: p.inForce().routes, Log: p.log, Version: p.version,
+		Gate: p.gate, Auth: auth, Vault: &p.vault, Edge: &p.inForce().Guard, Routes: p.inForce().Routes, Log: p.log, Version: p.version,
 	})
 	if err != nil {
 		return err
@@ -208,9 +209,9 @@ func (p *process) openModels(context.Context) (err error) {
 }
 
 func (p *process) openTools(context.Context) (err error) {
-	auth := oauth.NewAuthenticator(p.keys, p.inForce().anonymous)
+	auth := oauth.NewAuthenticator(p.keys, p.inForce().Anonymous)
 	p.mcp, err = mcp.New(mcp.Config{
-		Gate: p.gate, Auth: auth, Vault: &p.vault, Guard: &p.inForce().guard, Servers: p.inForce().servers, Profiles: p.inForce().profiles,
+		Gate: p.gate, Auth: auth, Vault: &p.vault, Guard: &p.inForce().Guard, Servers: p.inForce().Servers, Profiles: p.inForce().Profiles,
 		Log: p.log, Version: p.version,
 	})
 	if err != nil {
@@ -220,56 +221,14 @@ func (p *process) openTools(context.Context) (err error) {
 	return nil
 }
 
-// upstreams are all destinations of s.
-func (out *setup) upstreams() ([]gate.Upstream, error) {
-	models, err := llm.Upstreams(out.routes.Providers)
-	if err != nil {
-		return nil, err
-	}
-	return append(models, mcp.Upstreams(out.servers)...), nil
-}
-
-// allLimits are those of the config and of every key.
-func (out *setup) allLimits(keys []oauth.Key, log *slog.Logger) map[ledger.Scope][]ledger.Limit {
-	all := map[ledger.Scope][]ledger.Limit{}
-	for scope, list := range out.limits {
-		all[scope] = list
-	}
-	for _, k := range keys {
-		scope := ledger.Scope{Level: ledger.KeyLevel, Name: k.ID}
-		if k.Declared {
-			all[scope] = out.keyLimit[k.Name]
-			continue
-		}
-		for _, text := range k.Limits {
-			l, err := ledger.ParseLimit(text)
-			if err != nil { // checked when it was minted; a limit nobody can read must not become none
-				log.Error("a key's limit cannot be read: the key is held at zero", "key", k.Name, "limit", text)
-				l, _ = ledger.ParseLimit("0 calls / 1d")
-			}
-			all[scope] = append(all[scope], l)
-		}
-	}
-	return all
-}
-
-// fixed are the settings that a reload cannot change, by the name they have in the file.
-func (out *setup) fixed() map[string]string {
-	return map[string]string{
-		"listen": out.listen, "admin.listen": out.admin, "public_url": out.publicURL.String(), "data": out.data,
-		"durability": string(out.durability), "timezone": out.location.String(), "anonymous": out.anonymous,
-		"hosts and origins": fmt.Sprint(out.guard.Hosts, out.guard.Origins),
-	}
-}
-
 // reload puts next in force, all or nothing: on an error every part is put back as it was. The gate learns new destinations
 // before any route leads there and forgets old ones after; a key's limits are in force before the key is.
-func (p *process) reload(ctx context.Context, next *setup) error {
+func (p *process) reload(ctx context.Context, next *settings.Setup) error {
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
 	before := p.inForce()
-	for name, value := range sorted(next.fixed()) {
-		if was := before.fixed()[name]; was != value {
+	for name, value := range settings.Sorted(next.Fixed()) {
+		if was := before.Fixed()[name]; was != value {
 			return fmt.Errorf("%s changed from %q to %q, which needs a restart", name, was, value)
 		}
 	}
@@ -280,29 +239,29 @@ func (p *process) reload(ctx context.Context, next *setup) error {
 }
 
 // replace puts next in the place of before, part by part.
-func (p *process) replace(ctx context.Context, before, next *setup) error {
-	old, err := before.upstreams()
+func (p *process) replace(ctx context.Context, before, next *settings.Setup) error {
+	old, err := before.Upstreams()
 	if err != nil {
 		return err
 	}
-	upstreams, err := next.upstreams()
+	upstreams, err := next.Upstreams()
 	if err != nil {
 		return err
 	}
 	for _, step := range []func() error{
 		func() error {
-			p.mask.Know(slices.Concat(before.secrets, next.secrets)...)
-			return p.vault.Replace(next.credentials)
+			p.mask.Know(slices.Concat(before.Secrets, next.Secrets)...)
+			return p.vault.Replace(next.Credentials)
 		},
-		func() error { return p.gate.Reload(next.policy, union(upstreams, old)) },
-		func() error { return p.llm.Reload(next.routes) },
-		func() error { return p.mcp.Reload(next.servers, next.profiles) },
+		func() error { return p.gate.Reload(next.Policy, union(upstreams, old)) },
+		func() error { return p.llm.Reload(next.Routes) },
+		func() error { return p.mcp.Reload(next.Servers, next.Profiles) },
 		func() error {
 			p.setup.Store(next)
 			p.attachLimits()
-			return p.keys.Declare(ctx, next.keys, next.teams)
+			return p.keys.Declare(ctx, next.Keys, next.Teams)
 		},
-		func() error { return p.gate.Reload(next.policy, upstreams) },
+		func() error { return p.gate.Reload(next.Policy, upstreams) },
 	} {
 		if err := step(); err != nil {
 			return err

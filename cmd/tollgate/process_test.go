@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tollgate/tollgate/cmd/tollgate/settings"
 	"github.com/tollgate/tollgate/internal/redact"
 	"github.com/tollgate/tollgate/llm/demo"
 	"github.com/tollgate/tollgate/llm/price"
@@ -77,7 +78,7 @@ func startRunning(t *testing.T, limit string) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := readSetup(r.path, catalog)
+	s, err := settings.Load(r.path, catalog)
 	if err != nil {
 		t.Fatal(err)
 	}

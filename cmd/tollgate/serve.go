@@ -12,6 +12,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 	"github.com/spf13/cobra"
 
+	"github.com/tollgate/tollgate/cmd/tollgate/settings"
 	"github.com/tollgate/tollgate/internal/redact"
 	"github.com/tollgate/tollgate/llm/price"
 )
@@ -26,7 +27,7 @@ func serveCommand(o *options) *cobra.Command {
 		Use: "serve", Short: "start the gateway; the starter when there is no config file", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			mask := &redact.Mask{}
-			path, err := findFile(o.config)
+			path, err := settings.Find(o.config)
 			if err != nil {
 				return err
 			}
@@ -55,31 +56,22 @@ func serveFile(ctx context.Context, path string, log *slog.Logger, mask *redact.
 	if err != nil {
 		return err
 	}
-	s, err := readSetup(path, catalog)
+	s, err := settings.Load(path, catalog)
 	if err != nil {
 		return err
 	}
-	for _, w := range s.warnings {
+	for _, w := range s.Warnings {
 		log.Warn(w)
 	}
 	p, err := start(ctx, s, catalog, version(), log, mask)
 	if err != nil {
 		return err
 	}
-	log.Info("serving", "agents", p.doors.agents.Addr().String(), "admin", p.adminAddress(), "policy", s.policy.Revision(), "version", version())
+	log.Info("serving", "agents", p.doors.agents.Addr().String(), "admin", p.adminAddress(), "policy", s.Policy.Revision(), "version", version())
 	stopWatching := p.watch(ctx, path)
 	<-ctx.Done()
 	stopWatching()
 	return p.drain(ctx)
-}
-
-// readSetup reads the file at path and works out what it means.
-func readSetup(path string, catalog *price.Catalog) (*setup, error) {
-	src, err := readFile(path)
-	if err != nil {
-		return nil, err
-	}
-	return prepare(src, catalog)
 }
 
 // drain closes p when its time is over.
@@ -155,18 +147,18 @@ func (p *process) watchFiles(files *fsnotify.Watcher) {
 // watched is the set of directories that hold the setup's files; a policy directory is watched itself.
 func (p *process) watched() map[string]bool {
 	dirs := map[string]bool{}
-	for _, f := range p.inForce().files {
+	for _, f := range p.inForce().Files {
 		dirs[filepath.Dir(f)] = true
 	}
-	if p.inForce().policies != "" {
-		dirs[p.inForce().policies] = true
+	if p.inForce().Policies != "" {
+		dirs[p.inForce().Policies] = true
 	}
 	return dirs
 }
 
 // concerns reports whether a changed file is one of the setup's.
 func (p *process) concerns(name string) bool {
-	for _, f := range p.inForce().files {
+	for _, f := range p.inForce().Files {
 		if filepath.Clean(name) == filepath.Clean(f) || filepath.Dir(name) == filepath.Clean(f) {
 			return true
 		}
@@ -180,7 +172,7 @@ func (p *process) concerns(name string) bool {
 
 // reloadFile reads the config file again. What was in force stays if anything is wrong.
 func (p *process) reloadFile(ctx context.Context, path string, files *fsnotify.Watcher) {
-	next, err := readSetup(path, p.catalog)
+	next, err := settings.Load(path, p.catalog)
 	if err == nil {
 		err = p.reload(ctx, next)
 	}
@@ -189,8 +181,8 @@ func (p *process) reloadFile(ctx context.Context, path string, files *fsnotify.W
 		return
 	}
 	p.watchFiles(files)
-	for _, w := range next.warnings {
+	for _, w := range next.Warnings {
 		p.log.Warn(w)
 	}
-	p.log.Info("reloaded", "policy", next.policy.Revision(), "servers", len(next.servers), "providers", len(next.routes.Providers), "keys", len(next.keys))
+	p.log.Info("reloaded", "policy", next.Policy.Revision(), "servers", len(next.Servers), "providers", len(next.Routes.Providers), "keys", len(next.Keys))
 }

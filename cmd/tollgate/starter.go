@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tollgate/tollgate/cmd/tollgate/settings"
 	"github.com/tollgate/tollgate/gate"
 	"github.com/tollgate/tollgate/internal/durable"
 	"github.com/tollgate/tollgate/internal/redact"
@@ -52,8 +53,8 @@ type starterOptions struct {
 }
 
 func (st *starterOptions) flags(c *cobra.Command) {
-	c.Flags().StringVar(&st.listen, "starter-listen", defaultListen, "without a config file: the loopback `ADDRESS` to listen on; port 0 takes a free one")
-	c.Flags().StringVar(&st.admin, "starter-admin", defaultAdmin, "without a config file: the loopback `ADDRESS` of metrics and the admin API, or off")
+	c.Flags().StringVar(&st.listen, "starter-listen", settings.DefaultListen, "without a config file: the loopback `ADDRESS` to listen on; port 0 takes a free one")
+	c.Flags().StringVar(&st.admin, "starter-admin", settings.DefaultAdmin, "without a config file: the loopback `ADDRESS` of metrics and the admin API, or off")
 	c.Flags().StringVar(&st.data, "starter-data", "", "without a config file: the data `DIR` (default: tollgate under the XDG state directory)")
 	c.Flags().StringVar(&st.search, "starter-search", ".", "without a config file: the `DIR` that the demo tools may search")
 }
@@ -96,7 +97,7 @@ func serveStarter(ctx context.Context, out io.Writer, st starterOptions, log *sl
 	if err != nil {
 		return err
 	}
-	say("  data     %s", s.data)
+	say("  data     %s", s.Data)
 	say("  agents   http://%s   (tools at /mcp, models at /v1)", p.doors.agents.Addr())
 	say("  metrics  http://%s/metrics", p.adminAddress())
 	p.tellTools(ctx, say)
@@ -124,7 +125,7 @@ func startDemoModel() (net.Listener, error) {
 }
 
 // setup is the starter's: what a config file would say.
-func (st *starterOptions) setup(catalog *price.Catalog, model string) (*setup, error) {
+func (st *starterOptions) setup(catalog *price.Catalog, model string) (*settings.Setup, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding this program for the demo tools: %w", err)
@@ -133,32 +134,32 @@ func (st *starterOptions) setup(catalog *price.Catalog, model string) (*setup, e
 	if err != nil {
 		return nil, fmt.Errorf("--starter-search: %w", err)
 	}
-	free := func() *Price { return &Price{price.Free()} }
-	src := &source{name: "starter", dir: ".", File: File{
-		Version: 1, Listen: st.listen, Admin: Admin{Listen: st.admin}, Data: st.data,
-		Providers: map[string]*Provider{
+	free := func() *settings.Price { return &settings.Price{Price: price.Free()} }
+	src := &settings.Source{Name: "starter", Dir: ".", File: settings.File{
+		Version: 1, Listen: st.listen, Admin: settings.Admin{Listen: st.admin}, Data: st.data,
+		Providers: map[string]*settings.Provider{
 			demoName: {Kind: vendor.Custom, BaseURL: "http://" + model + "/v1", Price: free(), Models: []string{demo.Model, demo.Embedding},
 				Dialects: []string{"chat", "responses", "messages", "embeddings", "count_tokens"}},
 		},
-		Servers: map[string]*Server{demoName: {
+		Servers: map[string]*settings.Server{demoName: {
 			Command: []string{self, demoServerName, "--notes", filepath.Join(st.data, "notes"), "--search", search}, Trusted: true,
 		}},
 	}}
 	for _, f := range vendor.FromEnv(os.Getenv) {
-		src.Providers[f.Provider.Name] = &Provider{APIKey: "env:" + f.KeyEnv}
+		src.Providers[f.Provider.Name] = &settings.Provider{APIKey: "env:" + f.KeyEnv}
 	}
 	for _, l := range vendor.Locals(os.Getenv) {
-		src.Providers[l.Name] = &Provider{BaseURL: l.Base, Price: free()}
+		src.Providers[l.Name] = &settings.Provider{BaseURL: l.Base, Price: free()}
 	}
-	s, err := prepare(src, catalog)
+	s, err := settings.Prepare(src, catalog)
 	if err != nil {
 		return nil, err
 	}
-	if !s.loopback() {
+	if !s.Loopback() {
 		return nil, fmt.Errorf("the starter is for this machine only, and %s is not a loopback address: write a config file", st.listen)
 	}
-	s.warnings = nil // of its missing policy directory: its one rule is here
-	s.policy, err = policy.Compile("starter", map[string][]byte{"starter.yaml": []byte(starterRules)}, policy.Options{CheckLimit: checkLimit})
+	s.Warnings = nil // of its missing policy directory: its one rule is here
+	s.Policy, err = policy.Compile("starter", map[string][]byte{"starter.yaml": []byte(starterRules)}, policy.Options{CheckLimit: settings.CheckLimit})
 	return s, err
 }
 
@@ -187,13 +188,13 @@ func (p *process) tellTools(ctx context.Context, say func(string, ...any)) {
 // tellModels drops the local model servers that do not answer, and says which providers there are.
 func (p *process) tellModels(ctx context.Context, say func(string, ...any)) {
 	next := *p.inForce()
-	next.routes.Providers = nil
+	next.Routes.Providers = nil
 	var told []string
-	for _, provider := range p.inForce().routes.Providers {
+	for _, provider := range p.inForce().Routes.Providers {
 		if provider.Vendor.Local && !p.answers(ctx, provider.Provider) {
 			continue
 		}
-		next.routes.Providers = append(next.routes.Providers, provider)
+		next.Routes.Providers = append(next.Routes.Providers, provider)
 		told = append(told, provider.Name)
 	}
 	if err := p.reload(ctx, &next); err != nil {

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"iter"
@@ -19,10 +19,10 @@ import (
 	"github.com/tollgate/tollgate/policy"
 )
 
-// sorted walks a map by name, so that findings and lists have an order.
-func sorted[V any](m map[string]V) iter.Seq2[string, V] {
+// Sorted walks a map by name, so that findings and lists have an order.
+func Sorted[V any](m map[string]V) iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
-		for _, name := range names(m) {
+		for _, name := range Names(m) {
 			if !yield(name, m[name]) {
 				return
 			}
@@ -30,10 +30,11 @@ func sorted[V any](m map[string]V) iter.Seq2[string, V] {
 	}
 }
 
-func names[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+// Names are the keys of m, sorted.
+func Names[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // unpriced reads the setting of that name.
-func unpriced(s *source, path, text string) bool {
+func unpriced(s *Source, path, text string) bool {
 	switch text {
 	case "", "deny":
 		return false
@@ -44,10 +45,10 @@ func unpriced(s *source, path, text string) bool {
 	return false
 }
 
-func (out *setup) providers(s *source, catalog *price.Catalog) {
+func (out *Setup) providers(s *Source, catalog *price.Catalog) {
 	general := unpriced(s, "unpriced", s.Unpriced)
-	out.routes.Prices = catalog
-	for name, p := range sorted(s.Providers) {
+	out.Routes.Prices = catalog
+	for name, p := range Sorted(s.Providers) {
 		path := "providers." + name
 		if p == nil {
 			p = &Provider{}
@@ -71,7 +72,7 @@ func (out *setup) providers(s *source, catalog *price.Catalog) {
 		if !slices.Contains([]string{"", "cancel", "drain"}, p.OnDisconnect) {
 			s.fault(path+".on_disconnect", "%q is not a choice: cancel or drain", p.OnDisconnect)
 		}
-		out.routes.Providers = append(out.routes.Providers, llm.Provider{
+		out.Routes.Providers = append(out.Routes.Providers, llm.Provider{
 			Provider: ready, Terms: terms, Models: p.Models, Drain: p.OnDisconnect == "drain",
 			Private:   p.BaseURL != "" || ready.Vendor.Local || ready.Vendor.BaseEnv != "" && os.Getenv(ready.Vendor.BaseEnv) != "",
 			FirstByte: time.Duration(p.FirstByte), ConnsMax: p.Connections,
@@ -81,9 +82,9 @@ func (out *setup) providers(s *source, catalog *price.Catalog) {
 }
 
 // providerKey takes the provider's credential: the one referred to; no other is looked for.
-func (out *setup) providerKey(s *source, path, name string, p *Provider, v *vendor.Vendor) {
+func (out *Setup) providerKey(s *Source, path, name string, p *Provider, v *vendor.Vendor) {
 	if p.APIKey != "" {
-		out.credentials[oauth.Upstream{Side: policy.Models, Name: name}] = llm.Credential(v, out.reference(s, path+".api_key", p.APIKey))
+		out.Credentials[oauth.Upstream{Side: policy.Models, Name: name}] = llm.Credential(v, out.reference(s, path+".api_key", p.APIKey))
 		return
 	}
 	if len(v.KeyEnv) > 0 && !v.Local && p.BaseURL == "" {
@@ -98,9 +99,9 @@ func (p *Price) priced() *price.Price {
 	return p.Price
 }
 
-func (out *setup) aliases(s *source) {
-	out.routes.Aliases = map[string][]llm.Target{}
-	for name, targets := range sorted(s.Models) {
+func (out *Setup) aliases(s *Source) {
+	out.Routes.Aliases = map[string][]llm.Target{}
+	for name, targets := range Sorted(s.Models) {
 		path := "models." + name
 		if len(targets) == 0 {
 			s.fault(path, "alias %s has no targets: write a list of {use: provider/model}", name)
@@ -111,34 +112,34 @@ func (out *setup) aliases(s *source) {
 			case !ok || model == "":
 				s.fault(path, "%q is not a target: write use: provider/model", t.Use)
 			case !contains(s.Providers, provider):
-				s.fault(path, "%s", unknown("provider", provider, names(s.Providers), "providers"))
+				s.fault(path, "%s", Unknown("provider", provider, Names(s.Providers), "providers"))
 			}
 			if t.Weight < 0 || t.Tier < 0 {
 				s.fault(path, "weight and tier of %s cannot be negative", t.Use)
 			}
-			out.routes.Aliases[name] = append(out.routes.Aliases[name], llm.Target{Use: t.Use, Weight: t.Weight, Tier: t.Tier})
+			out.Routes.Aliases[name] = append(out.Routes.Aliases[name], llm.Target{Use: t.Use, Weight: t.Weight, Tier: t.Tier})
 		}
 	}
 }
 
 func contains[V any](m map[string]V, name string) bool { _, ok := m[name]; return ok }
 
-func (out *setup) toolServers(s *source) {
-	for name, srv := range sorted(s.Servers) {
+func (out *Setup) toolServers(s *Source) {
+	for name, srv := range Sorted(s.Servers) {
 		path := "servers." + name
 		if srv == nil || (srv.URL == "") == (len(srv.Command) == 0) {
 			s.fault(path, "server %s needs url: or command:, one of them", name)
 			continue
 		}
 		m := mcp.Server{
-			Name: name, Command: srv.Command, Dir: s.resolve(srv.Dir), Era: srv.Era, Timeout: time.Duration(srv.Timeout),
+			Name: name, Command: srv.Command, Dir: s.Resolve(srv.Dir), Era: srv.Era, Timeout: time.Duration(srv.Timeout),
 			Trusted: srv.Trusted, PricePerCall: out.perCall(s, path+".price", srv.Price), Private: true,
 		}
 		if srv.Era == "auto" {
 			m.Era = ""
 		}
 		out.serverPlace(s, path, srv, &m)
-		for tool, o := range sorted(srv.Tools) {
+		for tool, o := range Sorted(srv.Tools) {
 			over := mcp.ToolOverride{ReadOnly: o.ReadOnly, Destructive: o.Destructive, Idempotent: o.Idempotent, OpenWorld: o.OpenWorld}
 			if o.Price != nil {
 				n := out.perCall(s, path+".tools."+tool+".price", o.Price)
@@ -150,23 +151,23 @@ func (out *setup) toolServers(s *source) {
 			m.Tools[tool] = over
 		}
 		out.serverKey(s, path, srv, name)
-		out.servers = append(out.servers, m)
+		out.Servers = append(out.Servers, m)
 	}
-	for name, p := range sorted(s.Profiles) {
+	for name, p := range Sorted(s.Profiles) {
 		for _, server := range p.Servers {
 			if !contains(s.Servers, server) {
-				s.fault("profiles."+name, "%s", unknown("server", server, names(s.Servers), "servers"))
+				s.fault("profiles."+name, "%s", Unknown("server", server, Names(s.Servers), "servers"))
 			}
 		}
-		out.profiles = append(out.profiles, mcp.Profile{Name: name, Servers: p.Servers})
+		out.Profiles = append(out.Profiles, mcp.Profile{Name: name, Servers: p.Servers})
 	}
-	if err := mcp.Check(out.servers, out.profiles); err != nil && len(s.found) == 0 {
+	if err := mcp.Check(out.Servers, out.Profiles); err != nil && len(s.found) == 0 {
 		s.fault("servers", "%v", err)
 	}
 }
 
 // serverPlace takes where the server is, or what runs it.
-func (out *setup) serverPlace(s *source, path string, srv *Server, m *mcp.Server) {
+func (out *Setup) serverPlace(s *Source, path string, srv *Server, m *mcp.Server) {
 	if srv.URL != "" {
 		u, err := url.Parse(srv.URL)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
@@ -182,7 +183,7 @@ func (out *setup) serverPlace(s *source, path string, srv *Server, m *mcp.Server
 	if srv.Dir != "" {
 		s.exists(path+".dir", m.Dir)
 	}
-	for name, value := range sorted(srv.Env) {
+	for name, value := range Sorted(srv.Env) {
 		v := secret.New(value)
 		if strings.HasPrefix(value, "env:") || strings.HasPrefix(value, "file:") {
 			v = out.reference(s, path+".env."+name, value)
@@ -194,12 +195,12 @@ func (out *setup) serverPlace(s *source, path string, srv *Server, m *mcp.Server
 	}
 }
 
-func (out *setup) serverKey(s *source, path string, srv *Server, name string) {
+func (out *Setup) serverKey(s *Source, path string, srv *Server, name string) {
 	c := oauth.Credential{Headers: map[string]secret.String{}}
 	if srv.Auth.Bearer != "" {
 		c.Headers["Authorization"] = secret.New("Bearer " + out.reference(s, path+".auth.bearer", srv.Auth.Bearer).Reveal())
 	}
-	for header, ref := range sorted(srv.Auth.Headers) {
+	for header, ref := range Sorted(srv.Auth.Headers) {
 		c.Headers[header] = out.reference(s, path+".auth.headers."+header, ref)
 	}
 	if len(c.Headers) == 0 {
@@ -208,11 +209,11 @@ func (out *setup) serverKey(s *source, path string, srv *Server, name string) {
 	if srv.URL == "" {
 		s.fault(path+".auth", "auth is for servers with a url; give a command its credential by env:")
 	}
-	out.credentials[oauth.Upstream{Side: policy.Tools, Name: name}] = c
+	out.Credentials[oauth.Upstream{Side: policy.Tools, Name: name}] = c
 }
 
 // perCall is the price of one tool call.
-func (out *setup) perCall(s *source, path string, p *Price) ledger.Nano {
+func (out *Setup) perCall(s *Source, path string, p *Price) ledger.Nano {
 	if p == nil {
 		return 0
 	}

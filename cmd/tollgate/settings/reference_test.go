@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"os"
@@ -12,10 +12,10 @@ import (
 	"github.com/tollgate/tollgate/llm/price"
 )
 
-const reference = "../../examples/reference.yaml"
+const reference = "../../../examples/reference.yaml"
 
 // loadReference reads the reference config in a copy whose directories and secrets exist.
-func loadReference(t *testing.T) *setup {
+func loadReference(t *testing.T) *Setup {
 	t.Helper()
 	dir := t.TempDir()
 	text, err := os.ReadFile(reference)
@@ -34,7 +34,7 @@ func loadReference(t *testing.T) *setup {
 	write("tollgate.yaml", strings.ReplaceAll(string(text), "/srv/docs", dir))
 	write("secrets/anthropic", "key-of-anthropic\n")
 	write("secrets/local", "a-key-for-whoever-is-local\n")
-	rules, err := os.ReadFile("../../examples/policies/base.yaml")
+	rules, err := os.ReadFile("../../../examples/policies/base.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func loadReference(t *testing.T) *setup {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := readSetup(filepath.Join(dir, "tollgate.yaml"), catalog)
+	s, err := Load(filepath.Join(dir, "tollgate.yaml"), catalog)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,13 +55,13 @@ func loadReference(t *testing.T) *setup {
 
 func TestReferenceConfigIsWhatTheProgramReads(t *testing.T) {
 	s := loadReference(t)
-	for _, w := range s.warnings {
+	for _, w := range s.Warnings {
 		t.Errorf("the reference should need no warning: %s", w)
 	}
-	if len(s.keys) != 2 || len(s.servers) != 2 || len(s.routes.Providers) != 5 || len(s.keyLimit["ci-bot"]) != 5 {
-		t.Errorf("%d keys, %d servers, %d providers, %d limits of ci-bot", len(s.keys), len(s.servers), len(s.routes.Providers), len(s.keyLimit["ci-bot"]))
+	if len(s.Keys) != 2 || len(s.Servers) != 2 || len(s.Routes.Providers) != 5 || len(s.KeyLimits["ci-bot"]) != 5 {
+		t.Errorf("%d keys, %d servers, %d providers, %d limits of ci-bot", len(s.Keys), len(s.Servers), len(s.Routes.Providers), len(s.KeyLimits["ci-bot"]))
 	}
-	if err := s.describe(new(strings.Builder), "reference.yaml"); err > 1 { // npx may be missing on the machine of the test
+	if err := s.Describe(new(strings.Builder), "reference.yaml"); err > 1 { // npx may be missing on the machine of the test
 		t.Errorf("%d things are missing", err)
 	}
 }

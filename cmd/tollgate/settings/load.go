@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"errors"
@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tollgate/tollgate/internal/strictyaml"
+	"github.com/tollgate/tollgate/llm/price"
 )
 
 // fileBytesMax bounds the config file; one with a thousand keys has 200 KB.
@@ -18,30 +19,30 @@ const fileBytesMax = 4 << 20
 
 // The defaults of the config file.
 const (
-	defaultListen = "127.0.0.1:8787"
-	defaultAdmin  = "127.0.0.1:8788"
-	defaultData   = "data"
+	DefaultListen = "127.0.0.1:8787"
+	DefaultAdmin  = "127.0.0.1:8788"
+	DefaultData   = "data"
 )
 
-// source is a config file as it was read.
-type source struct {
+// Source is a config file as it was read.
+type Source struct {
 	File
-	name  string         // as given, for messages
-	dir   string         // what relative paths start from
+	Name  string         // as given, for messages
+	Dir   string         // what relative paths start from
 	lines map[string]int // by dotted path of the key: "keys.ci-bot.team"
 	found []error        // what is wrong with it
 
-	withoutSecrets bool // do not look for secrets: nothing will be called
+	WithoutSecrets bool // do not look for secrets: nothing will be called
 }
 
-// readFile reads and decodes the config file at path. Faults of its form are the error; what its parts mean is not looked
+// Read reads and decodes the config file at path. Faults of its form are the error; what its parts mean is not looked
 // at yet.
-func readFile(path string) (*source, error) {
+func Read(path string) (*Source, error) {
 	text, err := readBounded(path)
 	if err != nil {
 		return nil, err
 	}
-	s := &source{name: path, dir: filepath.Dir(path), lines: map[string]int{}}
+	s := &Source{Name: path, Dir: filepath.Dir(path), lines: map[string]int{}}
 	if err := strictyaml.Unmarshal(path, text, &s.File); err != nil {
 		return nil, err
 	}
@@ -64,7 +65,7 @@ func readBounded(path string) ([]byte, error) {
 }
 
 // index notes the line of every key below n.
-func (s *source) index(path string, n *yaml.Node) {
+func (s *Source) index(path string, n *yaml.Node) {
 	if n.Kind != yaml.MappingNode {
 		return
 	}
@@ -76,16 +77,16 @@ func (s *source) index(path string, n *yaml.Node) {
 }
 
 // fault notes that the key at path says something wrong.
-func (s *source) fault(path, format string, args ...any) {
+func (s *Source) fault(path, format string, args ...any) {
 	s.faultAt(s.line(path), format, args...)
 }
 
-func (s *source) faultAt(line int, format string, args ...any) {
-	s.found = append(s.found, &strictyaml.Error{File: s.name, Line: max(line, 1), Text: fmt.Sprintf(format, args...)})
+func (s *Source) faultAt(line int, format string, args ...any) {
+	s.found = append(s.found, &strictyaml.Error{File: s.Name, Line: max(line, 1), Text: fmt.Sprintf(format, args...)})
 }
 
 // line is that of the key at path, or of the nearest key above it.
-func (s *source) line(path string) int {
+func (s *Source) line(path string) int {
 	for {
 		if n, ok := s.lines[path]; ok {
 			return n
@@ -98,17 +99,26 @@ func (s *source) line(path string) int {
 	}
 }
 
-// resolve makes a path of the file absolute.
-func (s *source) resolve(path string) string {
+// Resolve makes a path of the file absolute.
+func (s *Source) Resolve(path string) string {
 	if path == "" || filepath.IsAbs(path) {
 		return path
 	}
-	return filepath.Join(s.dir, path)
+	return filepath.Join(s.Dir, path)
 }
 
-// findFile is the config file to use: the one named, else ./tollgate.yaml, else the one under the XDG config directories.
+// Load reads the file at path and works out what it means. The error joins every fault that was found, each with its line.
+func Load(path string, catalog *price.Catalog) (*Setup, error) {
+	s, err := Read(path)
+	if err != nil {
+		return nil, err
+	}
+	return Prepare(s, catalog)
+}
+
+// Find is the config file to use: the one named, else ./tollgate.yaml, else the one under the XDG config directories.
 // Empty means that there is none.
-func findFile(named string) (string, error) {
+func Find(named string) (string, error) {
 	if named != "" {
 		return named, nil
 	}

@@ -1,0 +1,54 @@
+package settings
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/tollgate/tollgate/gate"
+	"github.com/tollgate/tollgate/ledger"
+	"github.com/tollgate/tollgate/llm"
+	"github.com/tollgate/tollgate/mcp"
+	"github.com/tollgate/tollgate/oauth"
+)
+
+// Upstreams are all destinations of the gate.
+func (out *Setup) Upstreams() ([]gate.Upstream, error) {
+	models, err := llm.Upstreams(out.Routes.Providers)
+	if err != nil {
+		return nil, err
+	}
+	return append(models, mcp.Upstreams(out.Servers)...), nil
+}
+
+// AllLimits are the limits of the config and of every key, declared or minted.
+func (out *Setup) AllLimits(keys []oauth.Key, log *slog.Logger) map[ledger.Scope][]ledger.Limit {
+	all := map[ledger.Scope][]ledger.Limit{}
+	for scope, list := range out.Limits {
+		all[scope] = list
+	}
+	for _, k := range keys {
+		scope := ledger.Scope{Level: ledger.KeyLevel, Name: k.ID}
+		if k.Declared {
+			all[scope] = out.KeyLimits[k.Name]
+			continue
+		}
+		for _, text := range k.Limits {
+			l, err := ledger.ParseLimit(text)
+			if err != nil { // checked when it was minted; a limit nobody can read must not become none
+				log.Error("a key's limit cannot be read: the key is held at zero", "key", k.Name, "limit", text)
+				l, _ = ledger.ParseLimit("0 calls / 1d")
+			}
+			all[scope] = append(all[scope], l)
+		}
+	}
+	return all
+}
+
+// Fixed are the settings that a reload cannot change, by the name they have in the file.
+func (out *Setup) Fixed() map[string]string {
+	return map[string]string{
+		"listen": out.Listen, "admin.listen": out.Admin, "public_url": out.PublicURL.String(), "data": out.Data,
+		"durability": string(out.Durability), "timezone": out.Location.String(), "anonymous": out.Anonymous,
+		"hosts and origins": fmt.Sprint(out.Guard.Hosts, out.Guard.Origins),
+	}
+}
