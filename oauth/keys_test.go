@@ -151,6 +151,9 @@ func TestRevocationIsEffectiveAtOnce(t *testing.T) {
 	if err := d.Revoke(t.Context(), "bot"); err == nil || !strings.Contains(err.Error(), "no key bot in force") {
 		t.Error(err)
 	}
+	if rows, err := d.store.load(t.Context()); err != nil || len(rows) != 1 || len(rows[0].secrets) != 0 {
+		t.Errorf("the database still knows the secret: %v, %v", rows, err)
+	}
 	// A key of the same name is another one.
 	again, other := d.mint(KeySpec{Name: "bot"})
 	if again.ID == key.ID || d.who(text) != nil || d.who(other).KeyID != again.ID {

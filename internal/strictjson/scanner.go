@@ -412,8 +412,8 @@ func (s *scanner) textFrom(start, stop int, high uint64, isName bool) (end int, 
 
 // isShortEscape reports whether c may follow a backslash and ends the escape.
 func isShortEscape(c byte) bool {
-	const few = 1<<('"'-'"') | 1<<('/'-'"') | 1<<('\\'-'"')
-	const letters = 1<<('b'-'b') | 1<<('f'-'b') | 1<<('n'-'b') | 1<<('r'-'b') | 1<<('t'-'b')
+	const few = 1 | 1<<('/'-'"') | 1<<('\\'-'"')
+	const letters = 1 | 1<<('f'-'b') | 1<<('n'-'b') | 1<<('r'-'b') | 1<<('t'-'b')
 	return uint64(few)>>(c-'"')&1 != 0 || uint64(letters)>>(c-'b')&1 != 0
 }
 
