@@ -74,13 +74,13 @@ func Parse(text string) (Limit, error) {
 	switch {
 	case l.Unit == UnitConcurrent && windowed:
 		return bad("concurrent takes no window: write 8 concurrent")
-	case l.Unit != UnitConcurrent && len(after) != 1:
+	case l.Unit != UnitConcurrent && len(after) == 0:
 		return bad("a window is missing: one of %s", windowNames())
 	case l.Hard && l.Unit != UnitUSD && l.Unit != UnitTokens:
 		return bad("hard is for USD and tokens: %s are always counted exactly", l.Unit)
 	}
 	if windowed {
-		if l.Window, err = ParseWindow(after[0]); err != nil {
+		if l.Window, err = ParseWindow(strings.Join(after, " ")); err != nil {
 			return bad("%v", err)
 		}
 	}
