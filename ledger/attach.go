@@ -26,7 +26,11 @@ func (l *Ledger) SetLimits(attached map[Scope][]Limit) {
 	now := l.cfg.Now().UnixNano()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now = max(now, l.book.last)
+	l.reattach(attached, max(now, l.book.last))
+}
+
+// reattach makes all counters anew, for limits and readings. The caller holds mu.
+func (l *Ledger) reattach(attached map[Scope][]Limit, now int64) {
 	for _, a := range l.book.accounts {
 		for _, ln := range a.lanes {
 			ln.counters = nil
@@ -45,6 +49,35 @@ func (l *Ledger) SetLimits(attached map[Scope][]Limit) {
 		all = append(all, r.day, r.month)
 	}
 	l.attach(all)
+}
+
+// clockStep is how far the clock may fall behind the last reservation before it counts as having been set back. A call's
+// time is taken when it arrives, which may be a while before it is reserved.
+const clockStep = 10 * time.Minute
+
+// moment is the time a call counts at: its own, but not before that of the call before it, so that windows only go on.
+// When the clock was set back, they begin again from where it is now: what was used in what is now the future counts as
+// used now. The caller holds mu.
+func (l *Ledger) moment(t time.Time) int64 {
+	at := t.UnixNano()
+	if at >= l.book.last {
+		return at
+	}
+	if l.book.last-at > int64(clockStep) {
+		if now := l.cfg.Now().UnixNano(); l.book.last-now > int64(clockStep) {
+			l.book.last = now
+			attached := map[Scope][]Limit{}
+			for scope, list := range l.counters {
+				for _, c := range list {
+					if !c.reading() {
+						attached[scope] = append(attached[scope], c.Limit)
+					}
+				}
+			}
+			l.reattach(attached, now)
+		}
+	}
+	return max(at, l.book.last)
 }
 
 func parsed(limit Limit) Limit {
@@ -178,6 +211,9 @@ type reading struct {
 	scope      Scope
 	day, month *counter
 }
+
+// reading reports whether the counter limits nothing.
+func (c *counter) reading() bool { return c.Limit.Text == "" }
 
 func (r *reading) fresh(now int64, loc *time.Location) (day, month *counter) {
 	return newCounter(r.scope, Limit{Unit: UnitUSD, Amount: math.MaxInt64, Window: limits.Day}, now, loc),

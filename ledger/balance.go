@@ -32,7 +32,7 @@ func (l *Ledger) Balances() []Balance {
 	var out []Balance
 	for _, list := range l.counters {
 		for _, c := range list {
-			if c.Limit.Text != "" { // not a reading of Spend
+			if !c.reading() {
 				out = append(out, l.balance(c, now))
 			}
 		}

@@ -110,6 +110,9 @@ func Open(cfg Config) (*Ledger, error) {
 	if err := l.postInterrupted(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open ledger %s: post the calls that were cut: %w", cfg.Dir, err), l.journal.Close())
 	}
+	if now := l.cfg.Now().UnixNano(); l.book.last-now > int64(clockStep) { // set back since
+		l.book.last = now
+	}
 	go l.keepCheckpoints()
 	return l, nil
 }

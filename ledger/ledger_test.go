@@ -26,7 +26,7 @@ func open(t *testing.T, cfg ledger.Config) *ledger.Ledger {
 	return l
 }
 
-func limits(t *testing.T, texts ...string) []ledger.Limit {
+func parse(t *testing.T, texts ...string) []ledger.Limit {
 	t.Helper()
 	var out []ledger.Limit
 	for _, text := range texts {
@@ -47,7 +47,7 @@ func toolCall() *policy.Call {
 
 func TestHardLimitLetsExactlyAsManyThroughAsThereIsMoneyFor(t *testing.T) {
 	l := open(t, ledger.Config{})
-	l.SetLimits(map[ledger.Scope][]ledger.Limit{{Level: ledger.KeyLevel, Name: "k1"}: limits(t, "1 USD / 1d hard")})
+	l.SetLimits(map[ledger.Scope][]ledger.Limit{{Level: ledger.KeyLevel, Name: "k1"}: parse(t, "1 USD / 1d hard")})
 	var passed atomic.Int32
 	var wg sync.WaitGroup
 	for range 200 {
@@ -84,7 +84,7 @@ func TestHardLimitLetsExactlyAsManyThroughAsThereIsMoneyFor(t *testing.T) {
 func TestBalancesComeBackFromEntries(t *testing.T) {
 	dir := t.TempDir()
 	clock := func() time.Time { return noon }
-	at := map[ledger.Scope][]ledger.Limit{{Level: ledger.KeyLevel, Name: "k1"}: limits(t, "3 calls / 1m", "1 USD / 1M")}
+	at := map[ledger.Scope][]ledger.Limit{{Level: ledger.KeyLevel, Name: "k1"}: parse(t, "3 calls / 1m", "1 USD / 1M")}
 	l := open(t, ledger.Config{Dir: dir, Now: clock})
 	l.SetLimits(at)
 	for i := range 3 {

@@ -117,7 +117,7 @@ func (r *Reservation) take(draft *draft, laid []policy.RuleLimit) error {
 	if l.book.open[h.id] != nil {
 		return fmt.Errorf("ledger: call %s is reserved already", h.id)
 	}
-	h.at = max(e.Time.UnixNano(), l.book.last)
+	h.at = l.moment(e.Time)
 	h.lane = l.lane(who, laneKey{e.Action, e.Upstream, e.Target})
 	if e.Action.Counted() && (e.Attempt <= 1 || !l.book.wasCounted(e.Parent)) {
 		e.Counted = true
