@@ -249,8 +249,8 @@ func DecodeEntry(b []byte) (Entry, error) {
 		}
 		b = rest
 	}
-	if e.Kind == 0 || e.ID.IsZero() {
-		return e, errors.New("not an entry: it has no kind or no id")
+	if e.Kind == 0 || e.ID.IsZero() || e.Time.IsZero() {
+		return e, errors.New("not an entry: it lacks its kind, id or time")
 	}
 	return e, nil
 }
