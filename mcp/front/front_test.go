@@ -1,0 +1,273 @@
+package front
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tollgate/tollgate/internal/sse"
+	"github.com/tollgate/tollgate/mcp/catalog"
+	"github.com/tollgate/tollgate/mcp/era"
+	"github.com/tollgate/tollgate/mcp/upstream"
+	"github.com/tollgate/tollgate/policy"
+)
+
+// hall is a Backend with one server, whose every answer is {}.
+type hall struct {
+	catalog *catalog.Catalog
+	refused []string
+}
+
+func newHall() *hall {
+	shelf := catalog.Digest(catalog.Source{Server: "srv"}, &upstream.Offer{
+		Capabilities: []byte(`{"resources":{},"completions":{}}`),
+		Tools:        [][]byte{[]byte(`{"name":"t","inputSchema":{"type":"object"}}`)},
+		Prompts:      [][]byte{[]byte(`{"name":"p"}`)},
+		Resources:    [][]byte{[]byte(`{"uri":"x://1","name":"n"}`)},
+	})
+	return &hall{catalog: catalog.New([]string{"srv"}, map[string]*catalog.Shelf{"srv": shelf}, nil)}
+}
+
+func (h *hall) Catalog() *catalog.Catalog          { return h.catalog }
+func (h *hall) Changed() <-chan struct{}           { return nil }
+func (h *hall) Settle(context.Context, []string)   {}
+func (h *hall) Policy() *policy.Set                { return nil }
+func (h *hall) Degraded(servers []string) [][]byte { return make([][]byte, len(servers)) }
+func (h *hall) Visible(*policy.Principal) catalog.Visible {
+	return func(*policy.Tool) bool { return true }
+}
+func (h *hall) Refuse(_ context.Context, c policy.Call, reason string) {
+	h.refused = append(h.refused, string(c.Action)+" "+reason)
+}
+
+func (h *hall) Call(_ context.Context, c *Call) (*era.Result, error) {
+	if c.Notify != nil {
+		c.Notify("notifications/progress", []byte(`{"progressToken":1,"progress":1}`))
+	}
+	return era.ReadResult([]byte(`{}`))
+}
+
+// everybody is one principal.
+type everybody struct{ policy.Principal }
+
+func (e *everybody) Authenticate(*http.Request) (*policy.Principal, error) { return &e.Principal, nil }
+
+func newFront() (*Front, *hall) {
+	h := newHall()
+	return New(Config{Auth: &everybody{policy.Principal{Key: "k", KeyID: "1"}}, Backend: h, Version: "1"}), h
+}
+
+// post sends one request to f over loopback.
+func post(t testing.TB, url, body string, headers ...string) (status int, got string, session string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), "POST", url+"/mcp", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		req.Header.Set(name, value)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b), resp.Header.Get("Mcp-Session-Id")
+}
+
+// TestMethodTable walks every method of the specification, in both eras, and some that are not in it.
+func TestMethodTable(t *testing.T) {
+	f, _ := newFront()
+	defer f.Close()
+	srv := httptest.NewServer(f)
+	defer srv.Close()
+	_, _, session := post(t, srv.URL, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}`)
+	const both, legacy, modern, none = "legacy modern", "legacy", "modern", ""
+	methods := map[string]string{
+		"tools/list": both, "tools/call": both, "prompts/list": both, "prompts/get": both, "resources/list": both,
+		"resources/templates/list": both, "resources/read": both, "completion/complete": both,
+		"initialize": legacy, "ping": legacy, "logging/setLevel": legacy,
+		"server/discover": modern, "subscriptions/listen": modern,
+		// Not offered: no capability declares them.
+		"resources/subscribe": none, "resources/unsubscribe": none,
+		"tasks/list": none, "tasks/get": none, "tasks/result": none, "tasks/update": none, "tasks/cancel": none,
+		// A server's requests to its client.
+		"sampling/createMessage": none, "elicitation/create": none, "roots/list": none,
+		// Nobody's.
+		"tools/Call": none, "tools/call ": none, "rpc.discover": none, "": none,
+	}
+	for name := range methodTable() {
+		if _, ok := methods[name]; !ok {
+			t.Errorf("%s is served and not listed here", name)
+		}
+	}
+	for name, row := range methodTable() {
+		if row.action.Own() {
+			t.Errorf("%s would be an action of the gateway's own", name)
+		}
+	}
+	params := map[string]string{
+		"tools/call": `"name":"srv__t",`, "prompts/get": `"name":"srv__p",`, "resources/read": `"uri":"x://1",`, "logging/setLevel": `"level":"info",`,
+		"completion/complete": `"ref":{"type":"ref/prompt","name":"srv__p"},`, "initialize": `"protocolVersion":"2025-11-25",`,
+	}
+	names := map[string]string{"tools/call": "srv__t", "prompts/get": "srv__p", "resources/read": "x://1"}
+	for name, eras := range methods {
+		if name == "" {
+			continue
+		}
+		for _, in := range []string{legacy, modern} {
+			meta, headers := `{}`, []string{"Mcp-Session-Id: " + session}
+			if in == modern {
+				meta = `{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}`
+				headers = []string{"MCP-Protocol-Version: 2026-07-28", "Mcp-Method: " + name, "Mcp-Name: " + names[name], "Accept: application/json, text/event-stream"}
+			} else if name == "server/discover" {
+				headers = append(headers, "MCP-Protocol-Version: 2025-11-25")
+			}
+			body := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":%q,"params":{%s"_meta":%s}}`, name, params[name], meta)
+			status, got, _ := post(t, srv.URL, body, headers...)
+			served := strings.Contains(eras, in)
+			if in == modern && name == "tools/call " {
+				continue // the header cannot say it: refused as a mismatch
+			}
+			if served && (status != 200 || !strings.Contains(got, `"result"`)) || !served && !strings.Contains(got, `"code":-32601`) || !served && in == modern && status != 404 {
+				t.Errorf("%s in the %s era: %d %s", name, in, status, got)
+			}
+		}
+	}
+}
+
+func TestSessionBounds(t *testing.T) {
+	ss := newSessions()
+	o := owner{keyID: "1"}
+	first := ss.open(o, "", "v", "")
+	busy := ss.open(o, "", "v", "")
+	if err := busy.begin([]byte("1"), func() {}); err != nil {
+		t.Fatal(err)
+	}
+	for range sessionsOwnerMax {
+		if ss.open(o, "", "v", "") == nil {
+			t.Fatal("no room")
+		}
+	}
+	if ss.counts[o] != sessionsOwnerMax {
+		t.Errorf("%d sessions of one owner", ss.counts[o])
+	}
+	if ss.find(first.id, o, "") != nil || first.ended.Err() == nil {
+		t.Error("the oldest idle session was not ended")
+	}
+	if ss.find(busy.id, o, "") == nil {
+		t.Error("a busy session was evicted")
+	}
+	for name, tt := range map[string]struct {
+		o     owner
+		space string
+	}{"other key": {owner{keyID: "2"}, ""}, "other user": {owner{keyID: "1", user: "u"}, ""}, "other path": {o, "srv"}} {
+		if ss.find(busy.id, tt.o, tt.space) != nil {
+			t.Errorf("%s finds the session", name)
+		}
+	}
+	for i := 2; i <= inFlightMax; i++ {
+		if err := busy.begin(fmt.Appendf(nil, "%d", i), func() {}); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	if busy.begin([]byte("x"), func() {}) == nil {
+		t.Error("no bound on requests in flight")
+	}
+	for range streamsMax {
+		if !busy.stream() {
+			t.Fatal("no stream")
+		}
+	}
+	if busy.stream() {
+		t.Error("no bound on streams")
+	}
+	ss.close(busy)
+	ss.close(busy)
+	if ss.counts[o] != sessionsOwnerMax-1 {
+		t.Errorf("%d sessions counted", ss.counts[o])
+	}
+}
+
+// TestAllBusy holds that a principal whose sessions are all busy gets no further one, and takes none from others.
+func TestAllBusy(t *testing.T) {
+	ss := newSessions()
+	o := owner{keyID: "1"}
+	other := ss.open(owner{keyID: "2"}, "", "v", "")
+	for range sessionsOwnerMax {
+		s := ss.open(o, "", "v", "")
+		_ = s.begin([]byte("1"), func() {})
+	}
+	if ss.open(o, "", "v", "") != nil {
+		t.Error("a session beyond the bound")
+	}
+	if other.ended.Err() != nil {
+		t.Error("another principal's session was ended")
+	}
+}
+
+// FuzzFront holds that whatever comes in, what goes out is JSON-RPC or nothing, and that nothing panics.
+func FuzzFront(f *testing.F) {
+	const meta = `{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}`
+	f.Add(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"srv__t","arguments":{},"_meta":`+meta+`}}`, "2026-07-28", "tools/call", "srv__t")
+	f.Add(`{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{"ref":{"type":"ref/prompt","name":"srv__p"},"_meta":`+meta+`}}`, "2026-07-28", "completion/complete", "")
+	f.Add(`{"jsonrpc":"2.0","id":"i","method":"initialize","params":{"protocolVersion":"2025-03-26","clientInfo":{"name":"n"}}}`, "", "", "")
+	f.Add(`[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","id":2,"method":"tools/list","params":{"cursor":"YQ"}}]`, "2025-03-26", "", "")
+	f.Add(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`, "", "", "")
+	front, _ := newFront()
+	f.Fuzz(func(t *testing.T, body, version, method, name string) {
+		// A session of 2025-03-26, which has the most forms.
+		s := front.sessions.open(owner{"1", "k", ""}, "", era.V2025Mar, "")
+		defer front.sessions.close(s)
+		r := httptest.NewRequest("POST", "http://127.0.0.1/mcp", strings.NewReader(body))
+		ctx := context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}))
+		ctx, cancel := context.WithCancel(ctx)
+		cancel() // a stream ends at once
+		r = r.WithContext(ctx)
+		r.Header = http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"}, "Mcp-Session-Id": {s.id},
+			"Mcp-Protocol-Version": {version}, "Mcp-Method": {method}, "Mcp-Name": {name}}
+		w := &recorder{ResponseRecorder: httptest.NewRecorder()}
+		front.ServeHTTP(w, r)
+		check(t, w.ResponseRecorder)
+	})
+}
+
+func check(t *testing.T, w *httptest.ResponseRecorder) {
+	t.Helper()
+	body := w.Body.Bytes()
+	if w.Header().Get("Content-Type") != "text/event-stream" {
+		if len(body) > 0 && !json.Valid(body) {
+			t.Fatalf("%d: not JSON: %q", w.Code, body)
+		}
+		return
+	}
+	for r := sse.NewReader(bytes.NewReader(body), 0); ; {
+		e, err := r.Next()
+		if err != nil {
+			return
+		}
+		if e.Data != nil && !json.Valid(e.Data) {
+			t.Fatalf("not JSON: %q", e.Data)
+		}
+	}
+}
+
+// recorder is a ResponseRecorder with deadlines, which the edge insists on.
+type recorder struct{ *httptest.ResponseRecorder }
+
+func (*recorder) SetReadDeadline(time.Time) error  { return nil }
+func (*recorder) SetWriteDeadline(time.Time) error { return nil }
