@@ -32,7 +32,7 @@ func (v *View) AppendPage(b []byte, k Kind, cursor string, legacy bool) (page []
 		}
 		list = list[i:]
 	}
-	b = append(b, '[')
+	b = append(slices.Grow(b, v.size(list, legacy)), '[')
 	start := len(b)
 	for i, e := range list {
 		raw := e.raw(prefixed, legacy)
@@ -62,3 +62,15 @@ func readCursor(k Kind, cursor string) (key string, ok bool) {
 	}
 	return string(b[1:]), true
 }
+
+// size is how much the first page of list takes.
+func (v *View) size(list []*Entry, legacy bool) int {
+	n := 2
+	for _, e := range list[:min(len(list), pageItemsMax)] {
+		n += len(e.raw(v.Space.Prefixed, legacy)) + 1
+	}
+	return min(n, pageBytesMax) + pageTail
+}
+
+// pageTail is room for what a result has beside its page.
+const pageTail = 512

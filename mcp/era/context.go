@@ -2,6 +2,7 @@ package era
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/tollgate/tollgate/internal/strictjson"
@@ -44,45 +45,111 @@ type Context struct {
 	TraceParent, TraceState, Baggage string
 }
 
-// meta is params._meta, taken apart.
-type meta struct {
-	version, capabilities, client, logLevel []byte
-	Context
+// Meta is the params._meta of one message, taken apart.
+type Meta struct {
+	version, capabilities, client, logLevel []byte // raw; nil: absent
+	context                                 Context
 }
 
-// Of says which era a POST is in. A modern request says so itself, in params._meta or in its headers; what says nothing
-// is legacy.
-func Of(h http.Header, m *rpc.Message) upstream.Era {
-	for name := range rpc.Members(m.Get(rpc.Meta)) {
-		if string(name) == keyVersion {
-			return upstream.Modern
+// Read takes params._meta of m apart. It refuses what no era allows: what is no object, a progress token of another
+// kind, a name that differs from one of the protocol's only by case.
+func Read(m *rpc.Message) (*Meta, *rpc.Error) {
+	x := &Meta{}
+	raw := m.Get(rpc.Meta)
+	if raw == nil {
+		return x, nil
+	}
+	if m.Kind(rpc.Meta) != '{' {
+		return nil, malformed("params._meta must be an object")
+	}
+	own, others := 0, 0
+	for name, v := range rpc.Members(raw) {
+		known, err := x.take(name, v, raw)
+		switch {
+		case err != nil:
+			return nil, err
+		case known:
+			own++
+		default:
+			others++
 		}
 	}
-	switch v := h.Get("Mcp-Protocol-Version"); {
-	case v != "" && !IsLegacy(v), v == "" && m.Method == "server/discover":
+	switch {
+	case others == 0:
+	case own == 0:
+		x.context.Meta = raw
+	default:
+		x.context.Meta = withoutOwn(raw)
+	}
+	return x, nil
+}
+
+// take keeps the value of one member and reports whether the key is the protocol's own, so that it goes no further.
+func (x *Meta) take(name []byte, v strictjson.Value, raw []byte) (own bool, err *rpc.Error) {
+	value := v.In(raw)
+	switch string(name) {
+	case keyVersion:
+		x.version = value
+	case keyCapabilities:
+		x.capabilities = value
+	case keyClient:
+		x.client = value
+	case keyLogLevel:
+		x.logLevel = value
+	case keyProgress:
+		if v.Kind != '"' && v.Kind != '0' || len(value) > claimBytesMax {
+			return true, malformed("progressToken must be a string or a number of at most 128 bytes")
+		}
+		x.context.ProgressToken = value
+	case keyTraceParent:
+		x.context.TraceParent, _ = text(value)
+	case keyTraceState:
+		x.context.TraceState, _ = text(value)
+	case keyBaggage:
+		x.context.Baggage, _ = text(value)
+	default:
+		for _, g := range governed {
+			if strings.EqualFold(string(name), g) {
+				return false, malformed("a name in params._meta differs from " + g + " only by case")
+			}
+		}
+		return strings.HasPrefix(string(name), keyPrefix), nil
+	}
+	return true, nil
+}
+
+// withoutOwn returns params._meta without the keys of the protocol.
+func withoutOwn(raw []byte) []byte {
+	var own []strictjson.Change
+	for name := range rpc.Members(raw) {
+		if strings.HasPrefix(string(name), keyPrefix) || slices.Contains(governed[:], string(name)) {
+			own = append(own, strictjson.Change{Name: string(name)})
+		}
+	}
+	return rpc.With(raw, own...)
+}
+
+// Era says which era a POST is in. A modern request says so itself, in params._meta or in its headers; what says nothing
+// is legacy.
+func (x *Meta) Era(h http.Header, m *rpc.Message) upstream.Era {
+	v := h.Get("Mcp-Protocol-Version")
+	if x.version != nil || v != "" && !IsLegacy(v) || v == "" && m.Method == "server/discover" {
 		return upstream.Modern
 	}
 	return upstream.Legacy
 }
 
-// Legacy reads the context of a request in a session of the given version.
-func Legacy(version string, m *rpc.Message) (*Context, *rpc.Error) {
-	x, err := readMeta(m)
-	if err != nil {
-		return nil, err
-	}
-	x.Era, x.Version, x.LogLevel = upstream.Legacy, version, ""
-	return &x.Context, nil
+// Legacy is the context of a request in a session of the given version.
+func (x *Meta) Legacy(version string) *Context {
+	x.context.Era, x.context.Version = upstream.Legacy, version
+	return &x.context
 }
 
-// Modern reads and validates the context of a modern request and the headers that mirror it. The error has the status
-// the revision demands.
-func Modern(h http.Header, m *rpc.Message) (*Context, *rpc.Error) {
-	x, err := readMeta(m)
-	if err != nil {
-		return nil, err
-	}
-	x.Era = upstream.Modern
+// Modern validates what a modern request says of itself and the headers that mirror it. The error has the status the
+// revision demands.
+func (x *Meta) Modern(h http.Header, m *rpc.Message) (*Context, *rpc.Error) {
+	c := &x.context
+	c.Era = upstream.Modern
 	if err := x.checkVersion(h); err != nil {
 		return nil, err
 	}
@@ -92,19 +159,19 @@ func Modern(h http.Header, m *rpc.Message) (*Context, *rpc.Error) {
 	if len(x.capabilities) == 0 || x.capabilities[0] != '{' {
 		return nil, malformed(keyCapabilities + " must be an object; {} declares none")
 	}
-	x.Capabilities = x.capabilities
+	c.Capabilities = x.capabilities
 	if x.logLevel != nil {
 		level, ok := text(x.logLevel)
 		if !ok || !IsLevel(level) {
 			return nil, malformed(keyLogLevel + " must be a log level of RFC 5424")
 		}
-		x.LogLevel = level
+		c.LogLevel = level
 	}
-	x.Client = claim(x.client)
-	return &x.Context, nil
+	c.Client = claim(x.client)
+	return c, nil
 }
 
-func (x *meta) checkVersion(h http.Header) *rpc.Error {
+func (x *Meta) checkVersion(h http.Header) *rpc.Error {
 	head := h.Values("Mcp-Protocol-Version")
 	version, ok := text(x.version)
 	switch {
@@ -119,7 +186,7 @@ func (x *meta) checkVersion(h http.Header) *rpc.Error {
 	case version != V2026:
 		return unsupported(version)
 	}
-	x.Version = version
+	x.context.Version = version
 	return nil
 }
 
@@ -130,71 +197,6 @@ func unsupported(asked string) *rpc.Error {
 
 func malformed(why string) *rpc.Error {
 	return &rpc.Error{Code: rpc.CodeParams, Message: why, HTTP: http.StatusBadRequest}
-}
-
-func readMeta(m *rpc.Message) (*meta, *rpc.Error) {
-	x := &meta{}
-	raw := m.Get(rpc.Meta)
-	if raw == nil {
-		return x, nil
-	}
-	if m.Kind(rpc.Meta) != '{' {
-		return nil, malformed("params._meta must be an object")
-	}
-	var known []strictjson.Change // of the protocol: they go no further
-	left := 0
-	for name, v := range rpc.Members(raw) {
-		own, err := x.take(string(name), v, raw)
-		if err != nil {
-			return nil, err
-		}
-		if own {
-			known = append(known, strictjson.Change{Name: string(name)})
-		} else {
-			left++
-		}
-	}
-	if left > 0 {
-		x.Meta = raw
-		if known != nil {
-			x.Meta = rpc.With(raw, known...)
-		}
-	}
-	return x, nil
-}
-
-// take keeps the value of one member and reports whether the key is the protocol's own, so that it goes no further.
-func (x *meta) take(name string, v strictjson.Value, raw []byte) (own bool, err *rpc.Error) {
-	value := v.In(raw)
-	switch name {
-	case keyVersion:
-		x.version = value
-	case keyCapabilities:
-		x.capabilities = value
-	case keyClient:
-		x.client = value
-	case keyLogLevel:
-		x.logLevel = value
-	case keyProgress:
-		if v.Kind != '"' && v.Kind != '0' || len(value) > claimBytesMax {
-			return true, malformed("progressToken must be a string or a number of at most 128 bytes")
-		}
-		x.ProgressToken = value
-	case keyTraceParent:
-		x.TraceParent, _ = text(value)
-	case keyTraceState:
-		x.TraceState, _ = text(value)
-	case keyBaggage:
-		x.Baggage, _ = text(value)
-	default:
-		for _, g := range governed {
-			if strings.EqualFold(name, g) {
-				return false, malformed("a name in params._meta differs from " + g + " only by case")
-			}
-		}
-		return strings.HasPrefix(name, keyPrefix), nil
-	}
-	return true, nil
 }
 
 // claim reads name/version of a clientInfo object.
@@ -241,10 +243,5 @@ var levels = [...]string{"debug", "info", "notice", "warning", "error", "critica
 
 // IsLevel reports whether s is a log level of MCP.
 func IsLevel(s string) bool {
-	for _, l := range levels {
-		if s == l {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(levels[:], s)
 }

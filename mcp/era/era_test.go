@@ -19,7 +19,16 @@ func parse(t *testing.T, raw string) *rpc.Message {
 	return m
 }
 
-func TestOf(t *testing.T) {
+func read(t *testing.T, m *rpc.Message) *Meta {
+	t.Helper()
+	x, err := Read(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+func TestEra(t *testing.T) {
 	const marked = `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}`
 	tests := []struct {
 		header, raw string
@@ -39,8 +48,9 @@ func TestOf(t *testing.T) {
 		if tt.header != "" {
 			h.Set("MCP-Protocol-Version", tt.header)
 		}
-		if got := Of(h, parse(t, tt.raw)); got != tt.want {
-			t.Errorf("Of(%q, %s) = %s, want %s", tt.header, tt.raw, got, tt.want)
+		m := parse(t, tt.raw)
+		if got := read(t, m).Era(h, m); got != tt.want {
+			t.Errorf("Era(%q, %s) = %s, want %s", tt.header, tt.raw, got, tt.want)
 		}
 	}
 }
@@ -58,10 +68,7 @@ func TestNegotiate(t *testing.T) {
 
 func TestContextKeepsWhatIsTheCallers(t *testing.T) {
 	m := parse(t, `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{"a/b":{"c":1e400},"progressToken":"p","io.modelcontextprotocol/related-task":{},"traceparent":"t", "z":[]}}}`)
-	c, err := Legacy(V2025Nov, m)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := read(t, m).Legacy(V2025Nov)
 	if got, want := string(c.Meta), `{"a/b":{"c":1e400},"z":[]}`; got != want {
 		t.Errorf("meta %s, want %s", got, want)
 	}
@@ -69,7 +76,7 @@ func TestContextKeepsWhatIsTheCallers(t *testing.T) {
 		t.Errorf("context %+v", c)
 	}
 	for _, bad := range []string{`{"progressToken":{}}`, `{"PROGRESSTOKEN":1}`, `{"io.modelcontextprotocol/ProtocolVersion":"x"}`, `[]`} {
-		if _, err := Legacy(V2025Nov, parse(t, `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":`+bad+`}}`)); err == nil {
+		if _, err := Read(parse(t, `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":`+bad+`}}`)); err == nil {
 			t.Errorf("_meta %s is taken", bad)
 		}
 	}

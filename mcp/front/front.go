@@ -197,15 +197,19 @@ func (x *exchange) post() {
 		x.turnAway(nil, err)
 		return
 	}
-	if era.Of(x.r.Header, m) == upstream.Modern {
-		x.modern(m)
-	} else {
-		x.legacy(m)
+	meta, err := era.Read(m)
+	switch {
+	case err != nil:
+		x.turnAway(m, err)
+	case meta.Era(x.r.Header, m) == upstream.Modern:
+		x.modern(m, meta)
+	default:
+		x.legacy(m, meta)
 	}
 }
 
 // modern serves one request of 2026-07-28: it stands alone.
-func (x *exchange) modern(m *rpc.Message) {
+func (x *exchange) modern(m *rpc.Message, meta *era.Meta) {
 	switch {
 	case m.Response():
 		x.turnAway(m, rpc.Invalid("protocol version "+era.V2026+" has no requests that a client answers"))
@@ -214,7 +218,7 @@ func (x *exchange) modern(m *rpc.Message) {
 		x.w.WriteHeader(http.StatusAccepted)
 		return
 	}
-	c, err := era.Modern(x.r.Header, m)
+	c, err := meta.Modern(x.r.Header, m)
 	if err != nil {
 		x.turnAway(m, err)
 		return
@@ -243,12 +247,12 @@ func (x *exchange) unauthorized(err error) {
 
 // turnAway records that the request did not become a call, and refuses it; m nil: it could not be read.
 func (x *exchange) turnAway(m *rpc.Message, e *rpc.Error) {
-	method, id := "", []byte(nil)
+	method := ""
 	if m != nil {
-		method, id = m.Method, m.ID
+		method = m.Method
 	}
 	x.record(x.base, method, "", e.Message)
-	x.refuse(id, e)
+	x.refuse(idOf(m), e)
 }
 
 // record writes down a refusal.

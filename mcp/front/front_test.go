@@ -26,10 +26,10 @@ type hall struct {
 	refused []string
 }
 
-func newHall() *hall {
+func newHall(more ...[]byte) *hall {
 	shelf := catalog.Digest(catalog.Source{Server: "srv"}, &upstream.Offer{
 		Capabilities: []byte(`{"resources":{},"completions":{}}`),
-		Tools:        [][]byte{[]byte(`{"name":"t","inputSchema":{"type":"object"}}`)},
+		Tools:        append(more, []byte(`{"name":"t","inputSchema":{"type":"object"}}`)),
 		Prompts:      [][]byte{[]byte(`{"name":"p"}`)},
 		Resources:    [][]byte{[]byte(`{"uri":"x://1","name":"n"}`)},
 	})
@@ -267,7 +267,41 @@ func check(t *testing.T, w *httptest.ResponseRecorder) {
 }
 
 // recorder is a ResponseRecorder with deadlines, which the edge insists on.
-type recorder struct{ *httptest.ResponseRecorder }
+type recorder struct {
+	*httptest.ResponseRecorder
+	discard bool
+	n       int // bytes discarded
+}
 
 func (*recorder) SetReadDeadline(time.Time) error  { return nil }
 func (*recorder) SetWriteDeadline(time.Time) error { return nil }
+
+func (w *recorder) Write(b []byte) (int, error) {
+	if w.discard {
+		w.n += len(b)
+		return len(b), nil
+	}
+	return w.ResponseRecorder.Write(b)
+}
+
+// BenchmarkList500 is tools/list of 500 tools of 1 KB, without the network.
+func BenchmarkList500(b *testing.B) {
+	var tools [][]byte
+	for i := range 500 {
+		tools = append(tools, fmt.Appendf(nil, `{"name":"t%d_x","description":%q,"inputSchema":{"type":"object"}}`, i, strings.Repeat("d", 900)))
+	}
+	f := New(Config{Auth: &everybody{policy.Principal{Key: "k", KeyID: "1"}}, Backend: newHall(tools...), Version: "1"})
+	defer f.Close()
+	const body = `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`
+	b.ReportAllocs()
+	for b.Loop() {
+		r := httptest.NewRequest("POST", "http://127.0.0.1/mcp", strings.NewReader(body))
+		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})))
+		r.Header = http.Header{"Content-Type": {"application/json"}, "Mcp-Protocol-Version": {"2026-07-28"}, "Mcp-Method": {"tools/list"}}
+		w := &recorder{ResponseRecorder: httptest.NewRecorder(), discard: true}
+		f.ServeHTTP(w, r)
+		if w.Code != 200 || w.n < 400_000 {
+			b.Fatal(w.Code, w.n)
+		}
+	}
+}

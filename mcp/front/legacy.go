@@ -17,7 +17,7 @@ const (
 )
 
 // legacy serves one message of a session, or the request that opens one.
-func (x *exchange) legacy(m *rpc.Message) {
+func (x *exchange) legacy(m *rpc.Message, meta *era.Meta) {
 	if m.Method == "initialize" && !m.Notification() {
 		x.initialize(m)
 		return
@@ -30,7 +30,7 @@ func (x *exchange) legacy(m *rpc.Message) {
 		x.w.WriteHeader(http.StatusAccepted)
 		return
 	}
-	x.request(m)
+	x.request(m, meta)
 }
 
 // hear takes a message that is not answered. Responses answer requests of the gateway, which has sent none.
@@ -44,12 +44,8 @@ func (x *exchange) hear(m *rpc.Message) {
 
 // request serves a request of the session. That the client goes away does not cancel it, as the revisions before
 // 2026-07-28 say; notifications/cancelled, the end of the session and the gateway's do.
-func (x *exchange) request(m *rpc.Message) {
-	c, err := era.Legacy(x.session.version, m)
-	if err != nil {
-		x.turnAway(m, err)
-		return
-	}
+func (x *exchange) request(m *rpc.Message, meta *era.Meta) {
+	c := meta.Legacy(x.session.version)
 	c.Client, c.LogLevel = x.session.client, x.session.logLevel()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(x.r.Context()))
 	defer cancel()
@@ -127,10 +123,14 @@ func (x *exchange) batchParts(parts [][]byte) [][]byte {
 	var wg sync.WaitGroup
 	for i, part := range parts {
 		m, err := rpc.Parse(part)
+		var meta *era.Meta
+		if err == nil {
+			meta, err = era.Read(m)
+		}
 		switch {
 		case err != nil:
 			x.record(x.base, "", "", err.Message)
-			answers[i] = rpc.AppendError(nil, nil, err)
+			answers[i] = rpc.AppendError(nil, idOf(m), err)
 			continue
 		case m.Response() || m.Notification():
 			x.hear(m)
@@ -141,7 +141,7 @@ func (x *exchange) batchParts(parts [][]byte) [][]byte {
 			defer func() { <-slots }()
 			one := *x
 			one.out = &reply{w: x.w, accepts: x.out.accepts, parent: x.out}
-			one.request(m)
+			one.request(m, meta)
 			answers[i] = one.out.kept
 		})
 	}
@@ -153,4 +153,11 @@ func (x *exchange) batchParts(parts [][]byte) [][]byte {
 		}
 	}
 	return out
+}
+
+func idOf(m *rpc.Message) []byte {
+	if m == nil {
+		return nil
+	}
+	return m.ID
 }

@@ -144,7 +144,7 @@ func list(k catalog.Kind) func(*exchange, context.Context, *rpc.Message, *era.Co
 		}
 		view := x.settled(ctx, c.Client)
 		modern := c.Era == upstream.Modern
-		b := append(make([]byte, 0, pageGuess), '{')
+		b := []byte{'{'}
 		if modern {
 			b = append(b, `"resultType":"complete",`...)
 		}
@@ -171,9 +171,6 @@ func list(k catalog.Kind) func(*exchange, context.Context, *rpc.Message, *era.Co
 		return append(b, '}'), nil
 	}
 }
-
-// pageGuess is the size of a list's answer to begin with: most are smaller.
-const pageGuess = 64 << 10
 
 // current is the exchange's namespace in the catalog of now; the old one when it is gone.
 func (x *exchange) current() *catalog.Space {
