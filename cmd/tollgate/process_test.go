@@ -53,7 +53,7 @@ listen: 127.0.0.1:0
 admin: {listen: 127.0.0.1:0}
 data: data
 providers:
-  demo: {kind: custom, base_url: "MODEL/v1", dialects: [chat, messages], price: {input: 1 USD/1M, output: 1 USD/1M}, models: [demo]}
+  demo: {kind: custom, base_url: "MODEL/v1", dialects: [chat, messages, responses], price: {input: 1 USD/1M, output: 1 USD/1M}, models: [demo]}
 models:
   fast: [{use: demo/demo}]
 teams:
