@@ -86,10 +86,15 @@ var hostile = []struct {
 	{"a NUL in a name", func(f *front, _ *http.Request) string { return `{"\u0000":1,` + f.good[1:] }, 400, false},
 	{"another content type", func(f *front, req *http.Request) string { req.Header.Set("Content-Type", "text/plain"); return f.good }, 415, false},
 	{"an encoded body", func(f *front, req *http.Request) string { req.Header.Set("Content-Encoding", "gzip"); return f.good }, 415, true},
-	{"a hostile Origin", func(f *front, req *http.Request) string { req.Header.Set("Origin", "https://evil.example"); return f.good }, 403, true},
+	{"a hostile Origin", func(f *front, req *http.Request) string {
+		req.Header.Set("Origin", "https://evil.example")
+		return f.good
+	}, 403, true},
 	{"Origin null", func(f *front, req *http.Request) string { req.Header.Set("Origin", "null"); return f.good }, 403, true},
 	{"a hostile Host", func(f *front, req *http.Request) string { req.Host = "evil.example"; return f.good }, 403, true},
-	{"too large", func(f *front, _ *http.Request) string { return `{"x":"` + strings.Repeat("x", 40<<20) + `",` + f.good[1:] }, 413, false},
+	{"too large", func(f *front, _ *http.Request) string {
+		return `{"x":"` + strings.Repeat("x", 40<<20) + `",` + f.good[1:]
+	}, 413, false},
 }
 
 func TestHostileRequestsAreRefusedInTheCallersForm(t *testing.T) {
@@ -114,6 +119,12 @@ func TestHostileRequestsAreRefusedInTheCallersForm(t *testing.T) {
 			}
 		})
 	}
+	for _, e := range r.refusals(t) {
+		if e.Who == (ledger.Who{}) && e.Source == "127.0.0.1" {
+			return
+		}
+	}
+	t.Error("the requests of nobody left no entry at all")
 }
 
 // send makes a good request of f, changed.
@@ -146,8 +157,10 @@ func (r *running) send(t *testing.T, f *front, change func(*front, *http.Request
 	return resp.StatusCode, b
 }
 
-// denials counts the refusals in the ledger.
-func (r *running) denials(t *testing.T) int {
+func (r *running) denials(t *testing.T) int { return len(r.refusals(t)) }
+
+// refusals are those in the ledger.
+func (r *running) refusals(t *testing.T) []ledger.Entry {
 	t.Helper()
 	op, err := (&options{config: r.path}).operate(t.Context())
 	if err != nil {
@@ -158,5 +171,5 @@ func (r *running) denials(t *testing.T) int {
 	if err := op.get(t.Context(), fmt.Sprintf("/api/v1/entries?kind=denied&limit=%d", pageMax), &p); err != nil {
 		t.Fatal(err)
 	}
-	return len(p.Items)
+	return p.Items
 }
