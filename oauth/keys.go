@@ -23,6 +23,7 @@ const (
 	cachedMax          = 16 << 10               // credentials remembered, good and bad: a few megabytes
 	badCachedFor       = 5 * time.Second        // a credential that was unknown is looked up again after this
 	pollEvery          = 500 * time.Millisecond // how soon a change made by another process is seen
+	blindMax           = 10                     // polls in a row that may fail: then a revocation may have been missed for 5 s, and minted keys are refused
 	credentialBytesMax = 4 << 10                // of a credential: longer ones are no key of ours and not worth hashing
 	graceMax           = 90 * 24 * time.Hour    // of a rotation: a secret that lives longer was not rotated
 )
@@ -35,13 +36,16 @@ type KeysConfig struct {
 	Teams    map[string]string // customer by team
 	Log      *slog.Logger      // nil: slog.Default
 	Now      func() time.Time  // nil: time.Now
-	OnChange func()            // called after keys changed, by whatever way; never concurrently with itself. It may call List
+	OnChange func()            // called after keys changed, by whatever way, but not for opening; never concurrently with itself. It may call List
+
+	poll time.Duration // 0: pollEvery
 }
 
 // Keys holds all virtual keys: those declared in the config and those minted at run time. Safe for concurrent use.
 //
 // A lookup does no I/O: every key is in memory, by a keyed hash of its secret. Changes by this process are in force when
-// the method that makes them returns, changes by another process within a second.
+// the method that makes them returns, changes by another process within a second. When the database cannot be read for 5
+// seconds, minted keys are refused until it can: one of them may have been revoked.
 type Keys struct {
 	log      *slog.Logger
 	now      func() time.Time
@@ -51,7 +55,8 @@ type Keys struct {
 	cache    *ristretto.Cache[string, *found]
 	table    atomic.Pointer[table]
 
-	mu sync.Mutex // held while a table is made from another, and while the database is changed
+	mu    sync.Mutex // held while a table is made from another, and while the database is changed
+	stale bool       // guarded by mu: the database may hold what the table does not
 
 	changed chan struct{} // asks for onChange; one slot, so that several changes are told as one
 	stop    context.CancelFunc
@@ -78,6 +83,9 @@ func OpenKeys(ctx context.Context, cfg KeysConfig) (*Keys, error) {
 	if k.now == nil {
 		k.now = time.Now
 	}
+	if cfg.poll == 0 {
+		cfg.poll = pollEvery
+	}
 	var err error
 	if k.store, err = openStore(ctx, cfg.Path, k.hasher); err != nil {
 		return nil, fmt.Errorf("open keys %s: %w", cfg.Path, err)
@@ -94,8 +102,9 @@ func OpenKeys(ctx context.Context, cfg KeysConfig) (*Keys, error) {
 		k.cache.Close()
 		return nil, errors.Join(fmt.Errorf("open keys: %w", err), k.store.close())
 	}
+	<-k.changed // whoever opens knows
 	ctx, k.stop = context.WithCancel(context.WithoutCancel(ctx))
-	k.running.Go(func() { k.watch(ctx, version) })
+	k.running.Go(func() { k.watch(ctx, cfg.poll, version) })
 	k.running.Go(func() { k.tell(ctx) })
 	return k, nil
 }
@@ -139,6 +148,7 @@ func (k *Keys) Mint(ctx context.Context, spec KeySpec) (Key, secret.String, erro
 	key.Shown = stored.shown
 	switch inserted, err := k.store.insert(ctx, &key, stored); {
 	case err != nil:
+		k.stale = true // it may be stored all the same
 		return Key{}, secret.String{}, fmt.Errorf("mint key %s: %w", spec.Name, err)
 	case !inserted:
 		return Key{}, secret.String{}, fmt.Errorf("mint: there is a key %s: revoke or rotate it, or choose another name", spec.Name)
@@ -169,6 +179,7 @@ func (k *Keys) Revoke(ctx context.Context, nameOrID string) error {
 		return fmt.Errorf("revoke: %w", err)
 	}
 	if _, err := k.store.revoke(ctx, key.ID, k.now()); err != nil {
+		k.stale = true
 		return fmt.Errorf("revoke key %s: %w", key.Name, err)
 	}
 	return k.reload(ctx, t.declared, t.teams)
@@ -190,6 +201,7 @@ func (k *Keys) Rotate(ctx context.Context, nameOrID string, grace time.Duration)
 	text, stored := k.freshSecret()
 	switch there, err := k.store.rotate(ctx, key.ID, stored, now, now.Add(grace)); {
 	case err != nil:
+		k.stale = true
 		return Key{}, secret.String{}, fmt.Errorf("rotate key %s: %w", key.Name, err)
 	case !there:
 		return Key{}, secret.String{}, fmt.Errorf("rotate: key %s has been revoked", key.Name)
@@ -230,12 +242,20 @@ func (k *Keys) replace(ctx context.Context, specs []KeySpec, teams map[string]st
 	return k.reload(ctx, sealed, teams)
 }
 
-// reload makes a new table from what is declared and stored. The caller holds mu.
+// reload makes a new table from what is declared and stored. The caller holds mu. It does not stop when the caller of
+// the caller goes away: what is stored must come into force.
 func (k *Keys) reload(ctx context.Context, declared []declared, teams map[string]string) error {
-	rows, err := k.store.load(ctx)
+	rows, err := k.store.load(context.WithoutCancel(ctx))
 	if err != nil {
+		k.stale = true
 		return fmt.Errorf("read the minted keys: %w", err)
 	}
+	k.stale = false
+	return k.install(declared, teams, rows)
+}
+
+// install puts a new table in force. The caller holds mu.
+func (k *Keys) install(declared []declared, teams map[string]string, rows []row) error {
 	old := k.table.Load()
 	t, err := build(old, declared, teams, rows)
 	if err != nil {
@@ -255,11 +275,10 @@ func (k *Keys) reload(ctx context.Context, declared []declared, teams map[string
 }
 
 // watch asks the database again and again whether another process has changed it.
-func (k *Keys) watch(ctx context.Context, seen int64) {
-	tick := time.NewTicker(pollEvery)
+func (k *Keys) watch(ctx context.Context, every time.Duration, seen int64) {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
-	healthy := true
-	for {
+	for failures := 0; ; {
 		select {
 		case <-ctx.Done():
 			return
@@ -269,27 +288,48 @@ func (k *Keys) watch(ctx context.Context, seen int64) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err != nil && healthy {
-			k.log.Error("changes of keys by other processes are not seen now", "error", err)
+		if err == nil {
+			failures = 0
+			continue
 		}
-		healthy = err == nil
+		switch failures++; failures {
+		case 1:
+			k.log.Error("changes of minted keys are not seen now", "error", err)
+		case blindMax:
+			k.log.Error("minted keys are refused until their database can be read", "error", err)
+			k.goBlind()
+		}
 	}
 }
 
 // catchUp reloads if the database is not as seen. What was not taken over stays unseen, so the next tick tries again.
 func (k *Keys) catchUp(ctx context.Context, seen *int64) error {
 	version, err := k.store.version(ctx)
-	if err != nil || version == *seen {
+	if err != nil {
 		return err
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if version == *seen && !k.stale {
+		return nil
+	}
 	t := k.table.Load()
 	if err := k.reload(ctx, t.declared, t.teams); err != nil {
 		return err
 	}
 	*seen = version
 	return nil
+}
+
+// goBlind takes all minted keys out of force.
+func (k *Keys) goBlind() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.stale = true
+	t := k.table.Load()
+	if err := k.install(t.declared, t.teams, nil); err != nil {
+		k.log.Error("minted keys stay in force", "error", err) // declared keys that were in force are so again: cannot be
+	}
 }
 
 // tell calls onChange after changes, outside of all locks.

@@ -361,24 +361,127 @@ func TestChangesByAnotherProcessAreSeen(t *testing.T) {
 	changed := make(chan struct{}, 100)
 	serve := open(t, func(c *KeysConfig) { c.OnChange = func() { changed <- struct{}{} } })
 	cli := open(t, func(c *KeysConfig) { c.Path = serve.path })
-	until := func(what string, ok func() bool) {
-		t.Helper()
-		for !ok() {
-			select {
-			case <-changed:
-			case <-t.Context().Done():
-				t.Fatal(what)
-			case <-time.After(20 * time.Second):
-				t.Fatalf("%s: not seen", what)
-			}
-		}
-	}
 	_, text := cli.mint(KeySpec{Name: "bot"})
-	until("a new key", func() bool { return serve.who(text) != nil })
+	eventually(t, changed, "a new key", func() bool { return serve.who(text) != nil })
 	if err := cli.Revoke(t.Context(), "bot"); err != nil {
 		t.Fatal(err)
 	}
-	until("a revocation", func() bool { return serve.who(text) == nil })
+	eventually(t, changed, "a revocation", func() bool { return serve.who(text) == nil })
+}
+
+// sql changes the database behind the back of d, but over its own connection, so that the file seems unchanged.
+func (d *desk) sql(statement string) {
+	d.t.Helper()
+	if _, err := d.store.db.ExecContext(d.t.Context(), statement); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// eventually waits for changes until ok holds.
+func eventually(t *testing.T, changed <-chan struct{}, what string, ok func() bool) {
+	t.Helper()
+	for !ok() {
+		select {
+		case <-changed:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s: not seen", what)
+		}
+	}
+}
+
+const (
+	breakLoad = "ALTER TABLE secrets RENAME COLUMN shown TO gone" // the keys can be changed, but not be read
+	mendLoad  = "ALTER TABLE secrets RENAME COLUMN gone TO shown"
+)
+
+// A revocation that is stored but could not be put in force is an error, and comes into force as soon as it can.
+func TestStoredRevocationComesIntoForce(t *testing.T) {
+	changed := make(chan struct{}, 100)
+	d := open(t, func(c *KeysConfig) {
+		c.OnChange, c.poll = func() { changed <- struct{}{} }, time.Millisecond
+	})
+	_, text := d.mint(KeySpec{Name: "bot"})
+	_, other := d.mint(KeySpec{Name: "other"})
+	d.sql(breakLoad)
+	if err := d.Revoke(t.Context(), "bot"); err == nil {
+		t.Error("the revocation seems done")
+	}
+	eventually(t, changed, "that the keys cannot be read", func() bool { return d.who(other) == nil })
+	d.sql(mendLoad)
+	eventually(t, changed, "that they can again", func() bool { return d.who(other) != nil })
+	if d.who(text) != nil {
+		t.Error("the revoked key works")
+	}
+}
+
+func TestMintedKeysAreRefusedWhileTheDatabaseCannotBeRead(t *testing.T) {
+	changed := make(chan struct{}, 100)
+	d := open(t, func(c *KeysConfig) {
+		c.OnChange, c.poll = func() { changed <- struct{}{} }, time.Millisecond
+		c.Declared = []KeySpec{declaredKey("a", "any-string-of-20-chars")}
+	})
+	_, text := d.mint(KeySpec{Name: "bot"})
+	if err := d.store.close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, changed, "that the database is gone", func() bool { return d.who(text) == nil })
+	if d.who("any-string-of-20-chars") == nil {
+		t.Error("a declared key needs no database and is refused")
+	}
+}
+
+func TestABadRowDisablesItsKeyOnly(t *testing.T) {
+	d := open(t, nil)
+	_, bad := d.mint(KeySpec{Name: "bad"})
+	_, short := d.mint(KeySpec{Name: "short"})
+	_, good := d.mint(KeySpec{Name: "good"})
+	d.sql("UPDATE keys SET limits = '[' WHERE name = 'bad'")
+	d.sql("UPDATE secrets SET digest = x'00' WHERE key_id = (SELECT id FROM keys WHERE name = 'short')")
+	if err := d.Declare(t.Context(), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if d.who(bad) != nil || d.who(short) != nil || d.who(good) == nil || d.List()[0].Disabled == "" {
+		t.Errorf("%+v", d.List())
+	}
+}
+
+// The client of an administrative request leaves after its change was stored: it must come into force all the same.
+func TestReloadOutlivesItsRequest(t *testing.T) {
+	d := open(t, nil)
+	_, text := d.mint(KeySpec{Name: "bot"})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := d.reloadUnder(ctx)
+	if err != nil || d.who(text) == nil {
+		t.Errorf("%v", err)
+	}
+}
+
+func (d *desk) reloadUnder(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t := d.table.Load()
+	return d.reload(ctx, t.declared, t.teams)
+}
+
+func TestOnChangeIsCalledForEveryKindOfChange(t *testing.T) {
+	calls := make(chan struct{}, 10)
+	d := open(t, func(c *KeysConfig) { c.OnChange = func() { calls <- struct{}{} } })
+	changes := []func() error{
+		func() error { _, _, err := d.Mint(t.Context(), KeySpec{Name: "bot"}); return err },
+		func() error { _, _, err := d.Rotate(t.Context(), "bot", 0); return err },
+		func() error { return d.Revoke(t.Context(), "bot") },
+		func() error { return d.Declare(t.Context(), nil, map[string]string{"a": "b"}) },
+	}
+	for i, change := range changes {
+		if len(calls) != 0 {
+			t.Errorf("called before change %d", i)
+		}
+		if err := change(); err != nil {
+			t.Fatal(err)
+		}
+		<-calls
+	}
 }
 
 func TestKeysOutliveTheProcess(t *testing.T) {

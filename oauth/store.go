@@ -132,9 +132,12 @@ func (s *store) load(ctx context.Context) ([]row, error) {
 			return err
 		}
 		k.Created, k.Expires, k.Revoked = fromMillis(created), fromMillis(expires), fromMillis(revoked)
+		if err := errors.Join(json.Unmarshal(tags, &k.Tags), json.Unmarshal(limits, &k.Limits)); err != nil {
+			k.Disabled = "its stored tags or limits cannot be read" // one bad row must not hide that others were revoked
+		}
 		at[k.ID] = len(rows)
 		rows = append(rows, row{key: k})
-		return errors.Join(json.Unmarshal(tags, &rows[at[k.ID]].key.Tags), json.Unmarshal(limits, &rows[at[k.ID]].key.Limits))
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -147,11 +150,10 @@ func (s *store) load(ctx context.Context) ([]row, error) {
 		if err := scan(&d, &id, &x.shown, &until); err != nil {
 			return err
 		}
-		if len(d) != len(x.digest) {
-			return fmt.Errorf("key %s: a digest has %d bytes", id, len(d))
+		if i, ok := at[id]; ok && len(d) == len(x.digest) { // else it is no secret of any key
+			x.digest, x.until = digest(d), fromMillis(until)
+			rows[i].add(x)
 		}
-		x.digest, x.until = digest(d), fromMillis(until)
-		rows[at[id]].add(x)
 		return nil
 	})
 	return rows, err

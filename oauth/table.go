@@ -101,7 +101,7 @@ func build(old *table, keys []declared, teams map[string]string, rows []row) (*t
 func (t *table) addMinted(old *table, r row) {
 	key := r.key
 	switch {
-	case !key.Revoked.IsZero():
+	case key.Disabled != "" || !key.Revoked.IsZero():
 	case t.byName[key.Name] != nil:
 		key.Disabled = "the config declares a key of this name: revoke this one, or rename one of them"
 	case t.holders[key.ID] != nil:

@@ -198,6 +198,30 @@ func FuzzSplitHost(f *testing.F) {
 	})
 }
 
+func FuzzCredential(f *testing.F) {
+	f.Add("Bearer a", "a", "")
+	f.Add("bearer  a ", "b", "\t")
+	f.Add("Basic x", "", "x")
+	f.Fuzz(func(t *testing.T, authorization, xAPIKey, goog string) {
+		h := http.Header{"Authorization": {authorization}, "X-Api-Key": {xAPIKey}, "X-Goog-Api-Key": {goog}}
+		got, p := Credential(h)
+		if p != nil {
+			if got != "" || p.Status != 400 && p.Status != 401 {
+				t.Errorf("%v: %q, %v", h, got, p)
+			}
+			return
+		}
+		for _, sent := range []string{xAPIKey, goog} {
+			if sent = strings.TrimSpace(sent); sent != "" && sent != got {
+				t.Errorf("%v: %q passes over %q", h, got, sent)
+			}
+		}
+		if got != strings.TrimSpace(got) {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
 func BenchmarkCheck(b *testing.B) {
 	r := arrive(loopback, "127.0.0.1:8787", "Authorization", "Bearer tg_sk_4zZ0", "Content-Type", "application/json", "Accept", "*/*",
 		"User-Agent", "OpenAI/Python 2.1.0", "X-Stainless-Lang", "python", "X-Stainless-Runtime-Version", "3.12.3", "Accept-Encoding", "gzip")

@@ -116,6 +116,7 @@ func TestScanRefuses(t *testing.T) {
 		{`{"param` + "ſ" + `":1}`, `differs from "params"`, 1, false},
 		{`{"param\u017f":1}`, `differs from "params"`, 1, false},
 		{`{"x":` + deep + `}`, "nested deeper than 64", 68, false},
+		{`{"x":` + strings.Repeat("[", 20_000), "nested deeper than 64", 68, false},
 		{`{"x":[` + many + `0]}`, "more than 200000 values and names", 400_000, false},
 	}
 	paths := Compile(envelope...)
