@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -83,7 +82,7 @@ var sdks = []struct {
 }
 
 func TestOfficialSDKs(t *testing.T) {
-	ctx := withPeers(t)
+	withPeers(t)
 	for _, sdk := range sdks {
 		t.Run(sdk.language, func(t *testing.T) {
 			peers := sdk.peers(t)
@@ -92,14 +91,14 @@ func TestOfficialSDKs(t *testing.T) {
 			for _, x := range exchanges {
 				steps = append(steps, x.step)
 			}
-			out := run(t, ctx, peers, sdk.script, job{URL: g.URL(), Key: secretOf("plenty"), Steps: steps})
+			out := run(t, peers, sdk.script, job{URL: g.URL(), Key: secretOf("plenty"), Steps: steps})
 			for i, x := range exchanges {
 				t.Run(name(x.step), func(t *testing.T) { x.check(t, &out[i]) })
 			}
 			if found := p.Contains(secretOf("plenty")); len(found) > 0 {
 				t.Error("the agent's key reached the provider")
 			}
-			checkLines(t, ctx, g)
+			checkLines(t, g)
 		})
 	}
 }
@@ -128,10 +127,10 @@ func (x *exchange) check(t *testing.T, o *outcome) {
 }
 
 // checkLines compares the ledger with the exchanges: a posted line for each, with its tokens and its cost.
-func checkLines(t *testing.T, ctx context.Context, g *launch.Gateway) {
+func checkLines(t *testing.T, g *launch.Gateway) {
 	t.Helper()
 	var lines []line
-	for _, l := range calls(t, ctx, g) {
+	for _, l := range calls(t, g) {
 		if strings.HasPrefix(l.Action, "llm.") {
 			lines = append(lines, l)
 		}
@@ -157,11 +156,11 @@ func checkLines(t *testing.T, ctx context.Context, g *launch.Gateway) {
 }
 
 func TestAKeyOfACentIsRefusedBeforeTheProviderIsCalled(t *testing.T) {
-	ctx := withPeers(t)
+	withPeers(t)
 	g, p := oneProvider(t)
 	for _, sdk := range sdks {
 		t.Run(sdk.language, func(t *testing.T) {
-			out := run(t, ctx, sdk.peers(t), sdk.script, job{URL: g.URL(), Key: secretOf("cent"), Steps: []step{
+			out := run(t, sdk.peers(t), sdk.script, job{URL: g.URL(), Key: secretOf("cent"), Steps: []step{
 				{"sdk": "openai", "do": "chat", "model": "dear/fake", "prompt": "hello"},
 				{"sdk": "openai", "do": "chat", "model": "dear/fake", "prompt": "hello", "stream": true},
 				{"sdk": "openai", "do": "responses", "model": "dear/fake", "prompt": "hello"},

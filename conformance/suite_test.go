@@ -15,18 +15,15 @@ import (
 // root is the repository.
 const root = ".."
 
-// patience bounds everything that a test waits for in other programs.
+// patience bounds one run of a script or command.
 const patience = 2 * time.Minute
 
 // withPeers skips a test that installs peers, unless that was asked for.
-func withPeers(t *testing.T) context.Context {
+func withPeers(t *testing.T) {
 	t.Helper()
 	if os.Getenv("CONFORMANCE") != "1" {
 		t.Skip("installs its peers with npm and pip: run make conformance")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	return ctx
 }
 
 // node is the installed npm packages.
@@ -108,8 +105,10 @@ type runner interface {
 }
 
 // run has script do the job; there is one outcome per step.
-func run(t *testing.T, ctx context.Context, r runner, script string, j job) []outcome {
+func run(t *testing.T, r runner, script string, j job) []outcome {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	var out []outcome
 	if err := r.Run(ctx, script, j, &out); err != nil {
 		t.Fatal(err)

@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -17,10 +16,10 @@ import (
 // The eras, as the official client is told them.
 var eras = []string{"legacy", "2026-07-28"}
 
-// toolRules give one key everything and one key what only reads.
+// toolRules give one key what only reads, and the others everything.
 const toolRules = `version: 1
 rules:
-  - {id: full, effect: allow, tools: ["*"], when: 'key.name in ["full", "metered"]'}
+  - {id: full, effect: allow, tools: ["*"], when: 'key.name != "reader"'}
   - {id: reader, effect: allow, tools: ["*"], when: 'key.name == "reader" && tool.read_only'}
 `
 
@@ -45,12 +44,14 @@ servers:
   memory:     {command: %s, trusted: true, env: {MEMORY_FILE_PATH: %q}}
   dead:       {url: "http://%s/mcp"}
 keys:
-  full:    {secret: env:FULL}
-  reader:  {secret: env:READER}
-  metered: {secret: env:METERED, limits: [3 calls / 1m]}
+  full:   {secret: env:FULL}
+  reader: {secret: env:READER}
+  metered-legacy:     {secret: env:METERED_LEGACY, limits: [3 calls / 1m]}
+  metered-2026-07-28: {secret: env:METERED_MODERN, limits: [3 calls / 1m]}
 `, argv(n.Server("@modelcontextprotocol/server-everything", "stdio")), argv(n.Server("@modelcontextprotocol/server-filesystem", docs)),
 		argv(n.Server("@modelcontextprotocol/server-memory")), filepath.Join(t.TempDir(), "memory.jsonl"), down)
-	return gateway(t, yaml, toolRules, "FULL="+secretOf("full"), "READER="+secretOf("reader"), "METERED="+secretOf("metered")), docs
+	return gateway(t, yaml, toolRules, "FULL="+secretOf("full"), "READER="+secretOf("reader"),
+		"METERED_LEGACY="+secretOf("metered-legacy"), "METERED_MODERN="+secretOf("metered-2026-07-28")), docs
 }
 
 // argv writes a command as a YAML list.
@@ -79,142 +80,139 @@ func (l *toolList) names() []string {
 }
 
 func TestOfficialServersBehindOneEndpoint(t *testing.T) {
-	ctx := withPeers(t)
+	withPeers(t)
 	n := node(t)
 	g, docs := threeServers(t, n)
 	for _, era := range eras {
+		do := func(t *testing.T, key string, steps ...step) []outcome {
+			return run(t, n, "mcp.mjs", job{URL: g.URL() + "/mcp", Key: secretOf(key), Era: era, Steps: steps})
+		}
 		t.Run(era, func(t *testing.T) {
-			out := run(t, ctx, n, "mcp.mjs", job{URL: g.URL() + "/mcp", Key: secretOf("full"), Era: era, Steps: []step{
-				{"do": "server"}, {"do": "tools"}, {"do": "resources"}, {"do": "prompts"},
-				{"do": "call", "name": "everything__echo", "args": step{"message": "pay the toll"}},
-				{"do": "call", "name": "files__read_text_file", "args": step{"path": filepath.Join(docs, "toll.txt")}},
-				{"do": "call", "name": "memory__read_graph"},
-			}})
-			var server struct{ Version string }
-			if out[0].read(t, &server); era == "2026-07-28" && server.Version != era {
-				t.Errorf("negotiated %q", server.Version)
-			}
-			var tools toolList
-			out[1].read(t, &tools)
-			for _, want := range []string{"everything__echo", "files__write_file", "memory__create_entities"} {
-				if !slices.Contains(tools.names(), want) {
-					t.Errorf("%s is not in the list: %v", want, tools.names())
-				}
-			}
-			if !strings.Contains(string(tools.Meta), "dead") {
-				t.Errorf("the list does not say that a server is down: %s", tools.Meta)
-			}
-			for i, want := range []string{"pay the toll", "one ducat per cart", "entities"} {
-				if !out[4+i].says(want) {
-					t.Errorf("no %q in %s", want, &out[4+i])
-				}
-			}
-			readsAndPrompts(t, ctx, n, g, era, out[2], out[3])
+			t.Run("all servers answer", func(t *testing.T) { allServersAnswer(t, do, era, docs) })
+			t.Run("a key that only reads", func(t *testing.T) { onlyWhatReads(t, do, docs) })
+			t.Run("a key with three calls a minute", func(t *testing.T) { threeCalls(t, do, "metered-"+era) })
 		})
 	}
 }
 
-// readsAndPrompts reads a resource and gets a prompt that were listed.
-func readsAndPrompts(t *testing.T, ctx context.Context, n *peers.Node, g *launch.Gateway, era string, resources, prompts outcome) {
-	t.Helper()
+// doing does steps with a key, in one era.
+type doing func(t *testing.T, key string, steps ...step) []outcome
+
+func allServersAnswer(t *testing.T, do doing, era, docs string) {
+	out := do(t, "full",
+		step{"do": "server"}, step{"do": "tools"},
+		step{"do": "call", "name": "everything__echo", "args": step{"message": "pay the toll"}},
+		step{"do": "call", "name": "files__read_text_file", "args": step{"path": filepath.Join(docs, "toll.txt")}},
+		step{"do": "call", "name": "memory__read_graph"},
+		step{"do": "resources"}, step{"do": "prompts"},
+	)
+	var server struct{ Version, Name string }
+	if out[0].read(t, &server); server.Name != "tollgate" || era != "legacy" && server.Version != era {
+		t.Errorf("connected to %+v", server)
+	}
+	var tools toolList
+	out[1].read(t, &tools)
+	for _, want := range []string{"everything__echo", "files__write_file", "memory__create_entities"} {
+		if !slices.Contains(tools.names(), want) {
+			t.Errorf("%s is not in the list: %v", want, tools.names())
+		}
+	}
+	if !strings.Contains(string(tools.Meta), "dead") {
+		t.Errorf("the list does not say that a server is down: %s", tools.Meta)
+	}
+	for i, want := range []string{"pay the toll", "one ducat per cart", "entities"} {
+		if !out[2+i].says(want) {
+			t.Errorf("no %q in %s", want, &out[2+i])
+		}
+	}
 	var listed struct {
 		Resources []struct{ URI string }
 		Prompts   []struct{ Name string }
 	}
-	resources.read(t, &listed)
-	prompts.read(t, &listed)
+	out[5].read(t, &listed)
+	out[6].read(t, &listed)
 	if len(listed.Resources) == 0 || len(listed.Prompts) == 0 {
 		t.Fatalf("%d resources, %d prompts", len(listed.Resources), len(listed.Prompts))
 	}
-	out := run(t, ctx, n, "mcp.mjs", job{URL: g.URL() + "/mcp", Key: secretOf("full"), Era: era, Steps: []step{
-		{"do": "read", "uri": listed.Resources[0].URI},
-		{"do": "prompt", "name": "everything__simple-prompt"},
-	}})
+	readAndPrompt(t, do, listed.Resources[0].URI)
+}
+
+// readAndPrompt reads a resource that was listed and gets a prompt.
+func readAndPrompt(t *testing.T, do doing, uri string) {
+	out := do(t, "full", step{"do": "read", "uri": uri}, step{"do": "prompt", "name": "everything__simple-prompt"})
 	var got struct {
 		Contents []struct{ URI, Text, Blob string }
 		Messages []json.RawMessage
 	}
 	out[0].read(t, &got)
 	out[1].read(t, &got)
-	if len(got.Contents) == 0 || got.Contents[0].URI != listed.Resources[0].URI || len(got.Messages) == 0 {
+	if len(got.Contents) == 0 || got.Contents[0].URI != uri || got.Contents[0].Text+got.Contents[0].Blob == "" || len(got.Messages) == 0 {
 		t.Errorf("read %+v, prompt %s", got.Contents, got.Messages)
 	}
 }
 
-func TestAReadOnlyKeySeesAndCallsOnlyWhatReads(t *testing.T) {
-	ctx := withPeers(t)
-	n := node(t)
-	g, docs := threeServers(t, n)
+func onlyWhatReads(t *testing.T, do doing, docs string) {
 	written := filepath.Join(docs, "forbidden.txt")
-	for _, era := range eras {
-		t.Run(era, func(t *testing.T) {
-			out := run(t, ctx, n, "mcp.mjs", job{URL: g.URL() + "/mcp", Key: secretOf("reader"), Era: era, Steps: []step{
-				{"do": "tools"},
-				{"do": "call", "name": "files__read_text_file", "args": step{"path": filepath.Join(docs, "toll.txt")}},
-				{"do": "call", "name": "files__write_file", "args": step{"path": written, "content": "no"}},
-				{"do": "call", "name": "files__no_such_tool"},
-			}})
-			var tools toolList
-			out[0].read(t, &tools)
-			if len(tools.Tools) == 0 {
-				t.Error("nothing is listed")
-			}
-			for _, tool := range tools.Tools {
-				if !tool.Annotations.ReadOnlyHint {
-					t.Errorf("%s is listed and may write", tool.Name)
-				}
-			}
-			if !out[1].says("one ducat per cart") {
-				t.Errorf("reading: %s", &out[1])
-			}
-			if out[2].Error == nil || out[3].Error == nil {
-				t.Fatalf("hidden and unknown tools must be refused: %s %s", &out[2], &out[3])
-			}
-			hidden := strings.ReplaceAll(out[2].Error.Message, "write_file", "no_such_tool")
-			if out[2].Error.Code != -32602 || out[3].Error.Code != -32602 || hidden != out[3].Error.Message {
-				t.Errorf("a hidden tool differs from an unknown one: %s %s", &out[2], &out[3])
-			}
-			if _, err := os.Stat(written); err == nil {
-				t.Error("the file was written")
-			}
-		})
+	out := do(t, "reader",
+		step{"do": "tools"},
+		step{"do": "call", "name": "files__read_text_file", "args": step{"path": filepath.Join(docs, "toll.txt")}},
+		step{"do": "call", "name": "files__write_file", "args": step{"path": written, "content": "no"}},
+		step{"do": "call", "name": "files__no_such_tool"},
+	)
+	var tools toolList
+	if out[0].read(t, &tools); len(tools.Tools) == 0 {
+		t.Error("nothing is listed")
+	}
+	for _, tool := range tools.Tools {
+		if !tool.Annotations.ReadOnlyHint {
+			t.Errorf("%s is listed and may write", tool.Name)
+		}
+	}
+	if !out[1].says("one ducat per cart") {
+		t.Errorf("reading: %s", &out[1])
+	}
+	if out[2].Error == nil || out[3].Error == nil {
+		t.Fatalf("hidden and unknown tools must be refused: %s %s", &out[2], &out[3])
+	}
+	hidden := strings.ReplaceAll(out[2].Error.Message, "write_file", "no_such_tool")
+	if out[2].Error.Code != -32602 || out[3].Error.Code != -32602 || hidden != out[3].Error.Message {
+		t.Errorf("a hidden tool differs from an unknown one: %s %s", &out[2], &out[3])
+	}
+	if _, err := os.Stat(written); err == nil {
+		t.Error("the file was written")
 	}
 }
 
-func TestARateIsRefusedWithTheTimeToRetry(t *testing.T) {
-	ctx := withPeers(t)
-	n := node(t)
-	for _, era := range eras {
-		t.Run(era, func(t *testing.T) {
-			g, _ := threeServers(t, n)
-			var steps []step
-			for i := range 4 {
-				steps = append(steps, step{"do": "call", "name": "everything__echo", "args": step{"message": fmt.Sprint("call ", i)}})
+// retrySecondsMax is the window and the step in which a sliding window is counted.
+const retrySecondsMax = 60 + 1
+
+func threeCalls(t *testing.T, do doing, key string) {
+	var steps []step
+	for i := range 4 {
+		steps = append(steps, step{"do": "call", "name": "everything__echo", "args": step{"message": fmt.Sprint("call ", i)}})
+	}
+	out := do(t, key, steps...)
+	for i := range 3 {
+		if !out[i].says(fmt.Sprint("call ", i)) {
+			t.Errorf("call %d: %s", i, &out[i])
+		}
+	}
+	var refusal struct {
+		IsError bool
+		Content []struct{ Text string }
+		Meta    struct {
+			Tollgate struct {
+				Limit      string
+				RetryAfter float64 `json:"retry_after"`
 			}
-			out := run(t, ctx, n, "mcp.mjs", job{URL: g.URL() + "/mcp", Key: secretOf("metered"), Era: era, Steps: steps})
-			for i := range 3 {
-				if !out[i].says(fmt.Sprint("call ", i)) {
-					t.Errorf("call %d: %s", i, &out[i])
-				}
-			}
-			var refusal struct {
-				IsError bool
-				Content []struct{ Text string }
-				Meta    struct {
-					Tollgate struct {
-						Limit      string
-						RetryAfter float64 `json:"retry_after"`
-					}
-				} `json:"_meta"`
-			}
-			out[3].read(t, &refusal)
-			told := refusal.Meta.Tollgate
-			if !refusal.IsError || told.Limit != "3 calls / 1m" || told.RetryAfter <= 0 || told.RetryAfter > 60 {
-				t.Errorf("the fourth call: %s", &out[3])
-			}
-			if len(refusal.Content) != 1 || !strings.Contains(refusal.Content[0].Text, "retry after") {
-				t.Errorf("the model is not told when to retry: %s", &out[3])
-			}
-		})
+		} `json:"_meta"`
+	}
+	out[3].read(t, &refusal)
+	told := refusal.Meta.Tollgate
+	if !refusal.IsError || told.Limit != "3 calls / 1m" || told.RetryAfter <= 0 || told.RetryAfter > retrySecondsMax {
+		t.Errorf("the fourth call: %s", &out[3])
+	}
+	if len(refusal.Content) != 1 || !strings.Contains(refusal.Content[0].Text, "retry after") {
+		t.Errorf("the model is not told when to retry: %s", &out[3])
 	}
 }
