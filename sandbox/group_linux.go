@@ -24,16 +24,27 @@ func startGroup(cmd *exec.Cmd, limits Limits) error {
 	err := cmd.Start()
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSYS) {
 		// Some containers forbid ptrace. The program itself may be what may not be run: then this fails the same way.
-		again := &exec.Cmd{Path: cmd.Path, Args: cmd.Args, Dir: cmd.Dir, Env: cmd.Env, Stdin: cmd.Stdin, Stdout: cmd.Stdout, Stderr: cmd.Stderr}
-		again.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-		*cmd = *again
-		if err = cmd.Start(); err == nil {
-			err = setLimits(cmd.Process.Pid, limits)
-		}
-	} else if err == nil {
-		err = limitAndRelease(cmd.Process.Pid, limits)
+		return startUntraced(cmd, limits)
 	}
-	if err != nil && cmd.Process != nil {
+	if err != nil {
+		return err
+	}
+	return orEnd(cmd, limitAndRelease(cmd.Process.Pid, limits))
+}
+
+// startUntraced starts cmd where ptrace is forbidden: its limits come some microseconds late.
+func startUntraced(cmd *exec.Cmd, limits Limits) error {
+	*cmd = exec.Cmd{Path: cmd.Path, Args: cmd.Args, Dir: cmd.Dir, Env: cmd.Env, Stdin: cmd.Stdin, Stdout: cmd.Stdout, Stderr: cmd.Stderr}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	return orEnd(cmd, setLimits(cmd.Process.Pid, limits))
+}
+
+// orEnd ends a child that could not be limited.
+func orEnd(cmd *exec.Cmd, err error) error {
+	if err != nil {
 		killGroup(cmd.Process.Pid)
 		_ = cmd.Wait()
 	}

@@ -39,7 +39,7 @@ type Limits struct {
 
 // Spec says what to run. Argv is required.
 type Spec struct {
-	Argv   []string // program and arguments, taken literally; a program without a slash is looked for in PATH
+	Argv   []string // program and arguments, taken literally; a program without a slash is looked for in the child's PATH
 	Dir    string   // working directory; empty: the temporary home
 	Env    []string // NAME=value, beside PATH, HOME (a fresh directory, removed at the end) and LANG; it goes before them
 	Limits Limits
@@ -253,7 +253,11 @@ func Look(program string, declared []string) (string, error) {
 // look finds program in the PATH of env, which need not be the gateway's.
 func look(program string, env []string) (string, error) {
 	if strings.ContainsRune(program, '/') || strings.ContainsRune(program, filepath.Separator) {
-		return exec.LookPath(program)
+		file, err := exec.LookPath(program)
+		if err != nil {
+			return "", err
+		}
+		return filepath.Abs(file) // the child's working directory is another one
 	}
 	for _, v := range env {
 		path, ok := strings.CutPrefix(v, "PATH=")

@@ -222,6 +222,23 @@ func TestLimitsHoldFromTheFirstInstruction(t *testing.T) {
 	}
 }
 
+func TestLimitsHoldWherePtraceIsForbidden(t *testing.T) {
+	path, accept := listen(t)
+	runtime.LockOSThread() // never unlocked: the thread ends with the test
+	cmd := &exec.Cmd{Path: os.Args[0], Args: []string{os.Args[0], "child", "hold", path}}
+	if err := startUntraced(cmd, Limits{OpenFiles: 64}); err != nil {
+		t.Fatal(err)
+	}
+	h := accept()
+	var l unix.Rlimit
+	if err := unix.Prlimit(cmd.Process.Pid, unix.RLIMIT_NOFILE, nil, &l); err != nil || l.Max != 64 {
+		t.Errorf("limit %d, %v", l.Max, err)
+	}
+	killGroup(cmd.Process.Pid)
+	h.gone(t)
+	_ = cmd.Wait()
+}
+
 func TestStartRefuses(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
@@ -255,6 +272,20 @@ func TestStartRefuses(t *testing.T) {
 	}
 	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
 		t.Errorf("homes are left: %v, %v", left, err)
+	}
+}
+
+func TestRelativeProgramIsTheGateways(t *testing.T) {
+	dir, name := filepath.Split(os.Args[0])
+	t.Chdir(dir)
+	p, err := Start(t.Context(), Spec{Argv: []string{"./" + name, "child", "args"}, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Stdout.Close() }()
+	p.Stop(t.Context())
+	if err := p.Err(); err != nil {
+		t.Error(err)
 	}
 }
 

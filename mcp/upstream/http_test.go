@@ -633,6 +633,44 @@ func TestChangesAreHeardOnTheStream(t *testing.T) {
 	})
 }
 
+func TestRestartedServerIsNoticedOnTheStream(t *testing.T) {
+	s := mcptest.Raw(t, legacy(mcptest.Script{Tools: []string{}, Changes: true, Sessions: true}))
+	f, _ := httpFixture(t, s.Server)
+	for s.Change("tools") == 0 {
+	}
+	s.Forget("")
+	s.CloseConnections()
+	for c := range f.changed {
+		if c == upstream.Lost {
+			break
+		}
+	}
+	if _, err := f.Discover(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestServerThatHangs(t *testing.T) {
+	started := make(chan struct{}, 1)
+	hang := func(q *mcptest.Request) {
+		started <- struct{}{}
+		q.Wait()
+	}
+	for _, method := range []string{"server/discover", "initialize", "tools/list"} {
+		t.Run(method, func(t *testing.T) {
+			s := mcptest.Raw(t, legacy(mcptest.Script{Tools: []string{}, On: map[string]func(*mcptest.Request){method: hang}}))
+			f := newFixture(t, upstream.Config{URL: s.URL})
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() {
+				<-started
+				cancel()
+			}()
+			_, err := f.Discover(ctx)
+			wantFault(t, err, upstream.Gone)
+		})
+	}
+}
+
 func TestSDKServersWork(t *testing.T) {
 	for _, version := range []string{mcptest.Modern, mcptest.Legacy} {
 		t.Run(version, func(t *testing.T) {

@@ -128,6 +128,11 @@ func (s *httpServer) listenOnce(ctx context.Context, t *turn, open func(context.
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if !isStream(resp) {
+		if t.sessionLost(&RPCError{HTTP: resp.StatusCode}, true) { // it has started again
+			s.sessions.drop(t.session)
+			s.cfg.changed(Lost)
+			return errNoStream
+		}
 		if resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests {
 			return errors.New(resp.Status)
 		}
