@@ -15,8 +15,6 @@ const (
 	turnedAwayMax = 1024
 	// otherSources is that line's source.
 	otherSources = "other"
-	// detailBytesMax bounds a reason, which may hold parts of what a caller sent.
-	detailBytesMax = 512
 )
 
 // Deny appends a denied entry. It does not wait for the disk. Calls without a principal add up: the first refusal of a
@@ -28,7 +26,7 @@ func (l *Ledger) Deny(c *policy.Call, d *policy.Decision, reason string) error {
 	if err := l.begin(e, c, d, Denied); err != nil {
 		return err
 	}
-	e.Detail = reason[:min(len(reason), detailBytesMax)]
+	e.Detail = clip(reason)
 	if c.Principal == nil && !l.turned.first(l, e) {
 		return nil
 	}

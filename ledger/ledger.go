@@ -103,7 +103,8 @@ func Open(cfg Config) (*Ledger, error) {
 	options := journal.Options{Writer: journal.Writer(NewID(l.cfg.Now())), SegmentBytes: cfg.SegmentBytes, Gather: gather}
 	var from journal.Position
 	l.book, from = restored(l.dir, l.cfg.Location)
-	l.journal, l.recovery.Journal, err = journal.Open(l.dir, from, options, l.replay)
+	decoder := newDecoder()
+	l.journal, l.recovery.Journal, err = journal.Open(l.dir, from, options, func(f journal.Frame) error { return l.replay(&decoder, f) })
 	if err != nil {
 		return nil, fmt.Errorf("open ledger %s: %w", cfg.Dir, err)
 	}
@@ -179,8 +180,9 @@ func digestKey(dir durable.Dir) ([]byte, error) {
 	return key, dir.Replace(digestKeyName, key)
 }
 
-func (l *Ledger) replay(f journal.Frame) error {
-	e, err := DecodeEntry(f.Payload)
+// replay takes an entry that the journal holds.
+func (l *Ledger) replay(d *decoder, f journal.Frame) error {
+	e, err := d.decode(f.Payload)
 	if err != nil {
 		return fmt.Errorf("journal frame %d of segment %d: %w", f.Seq, f.End.Segment, err)
 	}

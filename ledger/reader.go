@@ -15,16 +15,19 @@ import (
 type Reader struct {
 	cursor  *journal.Cursor
 	journal *journal.Journal // nil: nobody writes
+	decoder decoder
+	writer  journal.Writer // of the last entry…
+	name    string         // …and its name
 }
 
 // Reader reads the ledger's entries after a position, as far as they are on disk, while more are appended.
 func (l *Ledger) Reader(from journal.Position) *Reader {
-	return &Reader{journal.NewCursor(l.dir, from), l.journal}
+	return &Reader{cursor: journal.NewCursor(l.dir, from), journal: l.journal, decoder: newDecoder()}
 }
 
 // NewReader reads the entries of a directory that no process writes to.
 func NewReader(dir durable.Dir, from journal.Position) *Reader {
-	return &Reader{cursor: journal.NewCursor(dir, from)}
+	return &Reader{cursor: journal.NewCursor(dir, from), decoder: newDecoder()}
 }
 
 // Next returns the next entry, or io.EOF when there is none yet.
@@ -37,11 +40,14 @@ func (r *Reader) Next() (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	e, err := DecodeEntry(f.Payload)
+	e, err := r.decoder.decode(f.Payload)
 	if err != nil {
 		return e, fmt.Errorf("frame %d of journal segment %d: %w", f.Seq, f.End.Segment, err)
 	}
-	e.Writer, e.Seq = ID(f.Writer).String(), f.Seq
+	if f.Writer != r.writer || r.name == "" {
+		r.writer, r.name = f.Writer, ID(f.Writer).String()
+	}
+	e.Writer, e.Seq = r.name, f.Seq
 	return e, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tollgate/tollgate/policy"
 )
@@ -62,7 +63,22 @@ func whoOf(p *policy.Principal) Who {
 	if p == nil {
 		return Who{}
 	}
-	return Who{p.Customer, p.Team, p.Key, p.KeyID, p.User, p.Client}
+	return Who{clip(p.Customer), clip(p.Team), clip(p.Key), clip(p.KeyID), clip(p.User), clip(p.Client)}
+}
+
+// textBytesMax bounds each text of an entry: some are the caller's choice, such as the address of a resource. What is
+// longer is cut, and two that agree so far are one to limits.
+const textBytesMax = 1024
+
+func clip(s string) string {
+	if len(s) <= textBytesMax {
+		return s
+	}
+	n := textBytesMax
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
 }
 
 func (w *Who) principal() *policy.Principal {

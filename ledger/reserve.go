@@ -50,7 +50,7 @@ func (l *Ledger) Reserve(ctx context.Context, c *policy.Call, d *policy.Decision
 		id: e.ID, slot: c.Action.Counted(),
 		expected: limits.Amounts{Nano: int64(h.Cost), Tokens: h.Tokens},
 		worst:    limits.Amounts{Nano: max(worst(int64(h.Worst)), int64(h.Cost)), Tokens: max(worst(h.WorstTokens), h.Tokens)},
-		who:      c.Principal, parent: e.Parent, trace: e.Trace, onBehalf: c.OnBehalf,
+		who:      c.Principal, parent: e.Parent, trace: e.Trace, onBehalf: e.OnBehalf,
 	}
 	var laid []policy.RuleLimit
 	if d != nil {
@@ -85,8 +85,8 @@ const unbounded = 2 * limits.AmountMax
 // begin fills e with what a call and its decision say.
 func (l *Ledger) begin(e *Entry, c *policy.Call, d *policy.Decision, kind Kind) error {
 	*e = Entry{
-		Kind: kind, Time: c.Now, Who: whoOf(c.Principal), OnBehalf: c.OnBehalf, Source: c.Source,
-		Action: c.Action, Upstream: c.Upstream, Target: c.Target, Attempt: c.Attempt, Trace: parseTrace(c.TraceID),
+		Kind: kind, Time: c.Now, Who: whoOf(c.Principal), OnBehalf: clip(c.OnBehalf), Source: clip(c.Source),
+		Action: c.Action, Upstream: clip(c.Upstream), Target: clip(c.Target), Attempt: c.Attempt, Trace: parseTrace(c.TraceID),
 	}
 	if e.Time.IsZero() {
 		e.Time = l.cfg.Now()
@@ -282,7 +282,7 @@ func (r *Reservation) end(kind Kind, o Outcome) error {
 	e := &draft.entry
 	h.entry(e, kind, now)
 	e.Cost, e.Quantities, e.Estimated = clampNano(o.Usage.Cost), o.Usage.Quantities.clamped(), o.Usage.Estimated
-	e.Status, e.Code, e.Latency, e.Detail = o.Status, o.Code, o.Latency, o.Detail
+	e.Status, e.Code, e.Latency, e.Detail = o.Status, o.Code, o.Latency, clip(o.Detail)
 	wire := draft.encode()
 	t, err := func() (journal.Ticket, error) {
 		l.mu.Lock()

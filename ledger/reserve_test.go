@@ -608,3 +608,25 @@ func TestDigestIsKeyed(t *testing.T) {
 		t.Errorf("no arguments: %s", got)
 	}
 }
+
+// Texts of any length fit, the first part of them counts, and entries of them are the same after a start.
+func TestLongTextsAreCut(t *testing.T) {
+	l, disk := inMemory(t, ledger.Config{Now: func() time.Time { return noon }})
+	l.SetLimits(at(t, ledger.CustomerLevel, "1 calls / 1d"))
+	long := strings.Repeat("é", 3<<20)
+	c := &policy.Call{Principal: &policy.Principal{Customer: "acme", Client: long}, Action: policy.ToolCall, Upstream: "files", Target: long}
+	r, over := reserve(t, l, c, nil, ledger.Hold{})
+	if over != nil {
+		t.Fatal(over)
+	}
+	if err := r.Post(ledger.Outcome{Status: ledger.OK, Detail: long}); err != nil {
+		t.Fatal(err)
+	}
+	if _, over := reserve(t, l, c, nil, ledger.Hold{}); over == nil {
+		t.Error("a second call fits")
+	}
+	if err := l.Deny(c, nil, long); err != nil {
+		t.Fatal(err)
+	}
+	checked(t, l, disk)
+}

@@ -238,13 +238,43 @@ func nextField(b []byte) (f wire, rest []byte, err error) {
 
 // DecodeEntry reads an entry from a journal payload. Fields it does not know are skipped. It keeps nothing of b.
 func DecodeEntry(b []byte) (Entry, error) {
+	var d decoder
+	return d.decode(b)
+}
+
+// namesMax bounds what a decoder remembers.
+const namesMax = 10_000
+
+// decoder reads entries and makes each text that occurs again and again only once: names of keys, targets, rules. The
+// zero decoder makes every text anew.
+type decoder struct {
+	names map[string]string
+}
+
+func newDecoder() decoder { return decoder{map[string]string{}} }
+
+func (d *decoder) name(b []byte) string {
+	if s, ok := d.names[string(b)]; ok {
+		return s
+	}
+	s := string(b)
+	if d.names != nil {
+		if len(d.names) >= namesMax {
+			clear(d.names)
+		}
+		d.names[s] = s
+	}
+	return s
+}
+
+func (d *decoder) decode(b []byte) (Entry, error) {
 	var e Entry
 	for len(b) > 0 {
 		f, rest, err := nextField(b)
 		if err != nil {
 			return e, err
 		}
-		if err := e.set(&f); err != nil {
+		if err := d.set(&e, &f); err != nil {
 			return e, err
 		}
 		b = rest
@@ -255,9 +285,9 @@ func DecodeEntry(b []byte) (Entry, error) {
 	return e, nil
 }
 
-func (e *Entry) set(f *wire) error {
+func (d *decoder) set(e *Entry, f *wire) error {
 	if text := e.text(f.field); text != nil {
-		*text = string(f.bytes)
+		*text = d.name(f.bytes)
 		return nil
 	}
 	if num := e.number(f.field); num != nil {
@@ -280,13 +310,15 @@ func (e *Entry) set(f *wire) error {
 	case fDigest:
 		copy(e.Digest[:], f.bytes)
 	case fAction:
-		e.Action = policy.Action(f.bytes)
+		e.Action = policy.Action(d.name(f.bytes))
 	case fStatus:
-		e.Status = Status(f.bytes)
+		e.Status = Status(d.name(f.bytes))
 	case fRules:
-		e.Rules = append(e.Rules, string(f.bytes))
+		e.Rules = append(e.Rules, d.name(f.bytes))
 	case fLimits:
-		e.Limits = append(e.Limits, string(f.bytes))
+		e.Limits = append(e.Limits, d.name(f.bytes))
+	case fDetail:
+		e.Detail = string(f.bytes)
 	case fAttempt:
 		e.Attempt = int(f.num)
 	case fCode:
@@ -330,8 +362,6 @@ func (e *Entry) text(field int) *string {
 		return &e.Revision
 	case fPriceList:
 		return &e.PriceList
-	case fDetail:
-		return &e.Detail
 	}
 	return nil
 }

@@ -8,7 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tollgate/tollgate/internal/durabletest"
 	"github.com/tollgate/tollgate/ledger"
+	"github.com/tollgate/tollgate/ledger/journal"
+	"github.com/tollgate/tollgate/policy"
 )
 
 // whole is an entry with every field set.
@@ -116,4 +119,37 @@ func BenchmarkEncode(b *testing.B) {
 		buf = e.Append(buf[:0])
 	}
 	b.SetBytes(int64(len(buf)))
+}
+
+// BenchmarkRead is what an entry costs a start, a checkpoint, the index and each sink.
+func BenchmarkRead(b *testing.B) {
+	disk := durabletest.New()
+	l, err := ledger.Open(ledger.Config{Storage: disk, Durability: ledger.Relaxed})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for range 1000 {
+		r, err := l.Reserve(ctx, toolCall(), &policy.Decision{Rules: []string{"all"}, Revision: "r1"}, ledger.Hold{Cost: 5})
+		if err == nil {
+			err = r.Post(ledger.Outcome{Status: ledger.OK})
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		r := ledger.NewReader(disk, journal.Position{})
+		n := 0
+		for range r.All() {
+			n++
+		}
+		if r.Close(); n != 2000 {
+			b.Fatal(n)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/2000, "ns/entry")
 }
