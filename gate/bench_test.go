@@ -37,13 +37,14 @@ func BenchmarkDo(b *testing.B) {
 	}
 }
 
-func benchmarkDo(b *testing.B, size int, parallel bool) {
-	tel, err := telemetry.Start(b.Context(), "bench")
+// everythingOn returns a call through a gate with everything on.
+func everythingOn(tb testing.TB, size int) func(context.Context) error {
+	tel, err := telemetry.Start(tb.Context(), "bench")
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
-	defer tel.Shutdown(b.Context())
-	f := gatetest.New(b, gatetest.Options{
+	tb.Cleanup(func() { _ = tel.Shutdown(context.Background()) })
+	f := gatetest.New(tb, gatetest.Options{
 		Rules: tenRules(), Durability: ledger.Overlap,
 		Upstreams: []gate.Upstream{{Side: policy.Models, Name: "gpu"}},
 		Gate:      gate.Config{Tracer: tel.Tracer, Meter: tel.Meter},
@@ -56,7 +57,7 @@ func benchmarkDo(b *testing.B, size int, parallel bool) {
 	who := &policy.Principal{Customer: "acme", Team: "eng", Key: "bench", KeyID: "k-bench", Tags: []string{"ci"}}
 	body := []byte(`{"model":"m","messages":[{"role":"user","content":"` + strings.Repeat("x", size-60) + `"}]}`)
 	model := &policy.Model{Provider: "gpu", Name: "m"}
-	once := func(ctx context.Context) error {
+	return func(ctx context.Context) error {
 		call := policy.Call{Principal: who, Action: policy.Chat, Upstream: "gpu", Target: "m", Model: model, Args: body}
 		return f.Gate.Do(ctx, call, ledger.Hold{Cost: 1000, Worst: 2000, Tokens: 500, WorstTokens: 900}, func(_ context.Context, p *gate.Permit) error {
 			p.Sent()
@@ -64,6 +65,26 @@ func benchmarkDo(b *testing.B, size int, parallel bool) {
 			return p.Charge(ledger.Usage{Cost: 900, Quantities: ledger.Quantities{InputTokens: 300, OutputTokens: 100, Calls: 1}})
 		})
 	}
+}
+
+// The overhead of a call is the product's headline figure; what it allocates is not left to chance.
+func TestCallAllocatesLittle(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the race detector allocates for itself")
+	}
+	once := everythingOn(t, 1536)
+	n := testing.AllocsPerRun(500, func() {
+		if err := once(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n > 12 {
+		t.Errorf("%v allocations per call, at most 12", n)
+	}
+}
+
+func benchmarkDo(b *testing.B, size int, parallel bool) {
+	once := everythingOn(b, size)
 	b.ReportAllocs()
 	b.SetBytes(int64(size))
 	b.ResetTimer()

@@ -69,19 +69,9 @@ func (g *Gate) start(ctx context.Context, call *policy.Call) (context.Context, t
 	if !span.IsRecording() {
 		return ctx, span
 	}
-	attrs := make([]attribute.KeyValue, 0, 8)
-	attrs = append(attrs, attribute.String("tollgate.call.id", call.ID), attribute.String("gen_ai.operation.name", operation(call.Action)))
+	attrs := append(labelsOf(call, "").attributes(), attribute.String("tollgate.call.id", call.ID))
 	if call.Principal != nil {
 		attrs = append(attrs, attribute.String("tollgate.key", call.Principal.Key))
-	}
-	switch call.Action.Side() {
-	case policy.Models:
-		attrs = append(attrs, attribute.String("gen_ai.provider.name", call.Upstream), attribute.String("gen_ai.request.model", call.Target))
-	case policy.Tools:
-		attrs = append(attrs, attribute.String("mcp.method.name", method[call.Action]), attribute.String("tollgate.server", call.Upstream))
-		if call.Action == policy.ToolCall {
-			attrs = append(attrs, attribute.String("gen_ai.tool.name", call.Target))
-		}
 	}
 	span.SetAttributes(attrs...)
 	return ctx, span
@@ -154,16 +144,7 @@ func (ms *meters) set(l labels) *labelSet {
 	if n >= labelSetsMax {
 		l.target = "other"
 	}
-	attrs := []attribute.KeyValue{attribute.String("gen_ai.operation.name", operation(l.action))}
-	switch l.action.Side() {
-	case policy.Models:
-		attrs = append(attrs, attribute.String("gen_ai.provider.name", l.upstream), attribute.String("gen_ai.request.model", l.target))
-	case policy.Tools:
-		attrs = append(attrs, attribute.String("mcp.method.name", method[l.action]), attribute.String("tollgate.server", l.upstream))
-		if l.action == policy.ToolCall {
-			attrs = append(attrs, attribute.String("gen_ai.tool.name", l.target))
-		}
-	}
+	attrs := l.attributes()
 	if l.status != "" && l.status != ledger.OK {
 		attrs = append(attrs, attribute.String("error.type", string(l.status)))
 	}
@@ -182,6 +163,24 @@ func (ms *meters) set(l labels) *labelSet {
 	}
 	ms.sets[l] = s
 	return s
+}
+
+// attributes are l's in the names of the conventions, without the status.
+func (l labels) attributes() []attribute.KeyValue {
+	attrs := []attribute.KeyValue{attribute.String("gen_ai.operation.name", operation(l.action))}
+	switch l.action.Side() {
+	case policy.Models:
+		attrs = append(attrs, attribute.String("gen_ai.provider.name", l.upstream))
+		if l.target != "" {
+			attrs = append(attrs, attribute.String("gen_ai.request.model", l.target))
+		}
+	case policy.Tools:
+		attrs = append(attrs, attribute.String("mcp.method.name", method[l.action]), attribute.String("tollgate.server", l.upstream))
+		if l.action == policy.ToolCall && l.target != "" {
+			attrs = append(attrs, attribute.String("gen_ai.tool.name", l.target))
+		}
+	}
+	return attrs
 }
 
 func labelsOf(c *policy.Call, status ledger.Status) labels {
