@@ -18,11 +18,12 @@ const (
 	depthMax      = 100     // nested parentheses, signs and powers
 	bitsMax       = 1 << 15 // of a numerator or denominator: some 9,800 digits
 	digitsMax     = 30      // of a result that is no whole number
+	decimalsMin   = 10      // behind the point, however many digits are before it
 	tiny          = 1e-20   // what is smaller is written with an exponent
 )
 
-// Eval evaluates an expression and returns its value in decimal. Whole numbers are exact; other values are exact up to 30
-// digits and rounded beyond.
+// Eval evaluates an expression and returns its value in decimal. Whole numbers are exact; other values have 30 digits, and at
+// least 10 behind the point.
 func Eval(expression string) (string, error) {
 	if len(expression) > expressionMax {
 		return "", fmt.Errorf("the expression is longer than %d bytes", expressionMax)
@@ -48,15 +49,11 @@ func format(v *big.Rat) string {
 		const precision = 128 // bits: more than the digits shown
 		return new(big.Float).SetPrec(precision).SetRat(v).Text('g', digitsMax)
 	}
-	digits := digitsMax - int(math.Floor(math.Log10(math.Abs(f)))) - 1
-	if math.IsInf(f, 0) {
-		digits = 0
+	digits := decimalsMin
+	if !math.IsInf(f, 0) {
+		digits = max(digits, digitsMax-1-int(math.Floor(math.Log10(math.Abs(f)))))
 	}
-	text := v.FloatString(max(digits, 0))
-	if digits <= 0 {
-		return text
-	}
-	return strings.TrimRight(strings.TrimRight(text, "0"), ".")
+	return strings.TrimRight(strings.TrimRight(v.FloatString(digits), "0"), ".")
 }
 
 // parser is a recursive descent over text: sum of products of powers.

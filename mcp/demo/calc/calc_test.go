@@ -55,7 +55,8 @@ func TestEval(t *testing.T) {
 		{"1/10^40", "1e-40"},
 		{"-10^-700", "-1e-700"},
 		{"1/3/10^30", "3.33333333333333333333333333333e-31"},
-		{"10^400+0.5", "1" + strings.Repeat("0", 399) + "1"}, // rounded: no digits are left behind the point
+		{"10^400+0.5", "1" + strings.Repeat("0", 400) + ".5"},
+		{"2^100/3", "422550200076076467165567735125.3333333333"},
 	} {
 		if got, err := Eval(c.in); err != nil || got != c.want {
 			t.Errorf("%s = %s (%v), want %s", c.in, got, err, c.want)
