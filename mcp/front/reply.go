@@ -103,39 +103,32 @@ func (o *reply) write(b []byte) {
 
 // result answers with a result, the last message.
 func (o *reply) result(id, result []byte) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	switch {
-	case o.over:
-		return
-	case o.parent != nil:
-		o.kept = rpc.AppendResult(nil, id, result)
-	case o.started:
-		o.write(appendEvent(nil, rpc.AppendResult(nil, id, result)))
-	default:
-		var head [64]byte
-		b := append(append(head[:0], `{"jsonrpc":"2.0","id":`...), id...)
-		b = append(b, `,"result":`...)
-		writeJSON(o.w, http.StatusOK, b, result, []byte{'}'})
-	}
-	o.over = true
+	var head [64]byte
+	o.last(http.StatusOK, rpc.AppendHead(head[:0], id), result, []byte{'}'})
 }
 
 // fail answers with an error, the last message.
 func (o *reply) fail(id []byte, e *rpc.Error) {
+	status := http.StatusOK
+	if e.HTTP != 0 {
+		status = e.HTTP
+	}
+	o.last(status, rpc.AppendError(nil, id, e))
+}
+
+// last writes the message that ends the reply; on an event stream the status is out already.
+func (o *reply) last(status int, parts ...[]byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
 	case o.over:
 		return
 	case o.parent != nil:
-		o.kept = rpc.AppendError(nil, id, e)
+		o.kept = bytes.Join(parts, nil)
 	case o.started:
-		o.write(appendEvent(nil, rpc.AppendError(nil, id, e)))
-	case e.HTTP != 0:
-		writeJSON(o.w, e.HTTP, rpc.AppendError(nil, id, e))
+		o.write(appendEvent(nil, bytes.Join(parts, nil)))
 	default:
-		writeJSON(o.w, http.StatusOK, rpc.AppendError(nil, id, e))
+		writeJSON(o.w, status, parts...)
 	}
 	o.over = true
 }

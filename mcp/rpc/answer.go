@@ -43,13 +43,11 @@ func Refused(status int, text string) *Error {
 	return &Error{Code: status, Message: text, HTTP: status}
 }
 
-// AppendResult appends the answer to the request with that id.
-func AppendResult(b, id, result []byte) []byte {
+// AppendHead appends the beginning of the answer to the request with that id: the raw result and one } follow it, from
+// wherever they are.
+func AppendHead(b, id []byte) []byte {
 	b = append(b, `{"jsonrpc":"2.0","id":`...)
-	b = appendID(b, id)
-	b = append(b, `,"result":`...)
-	b = append(b, result...)
-	return append(b, '}')
+	return append(appendID(b, id), `,"result":`...)
 }
 
 // AppendError appends the error answer to the request with that id; nil: the id could not be read.
