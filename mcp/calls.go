@@ -111,11 +111,12 @@ func (b *backend) Call(ctx context.Context, c *front.Call) (*era.Result, error) 
 	}
 	timed, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
+	defer context.AfterFunc(s.life, cancel)()
 	result, err := s.do(timed, c)
 	switch {
 	case err == nil:
 		return result, nil
-	case timed.Err() != nil && ctx.Err() == nil:
+	case errors.Is(timed.Err(), context.DeadlineExceeded) && ctx.Err() == nil:
 		return nil, &rpc.Error{Code: rpc.CodeInternal, Message: "the server did not answer within " + within.String(), Data: because("late")}
 	}
 	return g.answer(c, err)

@@ -13,6 +13,14 @@
 // travels as one value to package upstream, which speaks whichever era the server speaks, over streamable HTTP or over
 // the pipe of a supervised child. The answer is adapted to the caller's era by splicing, never by re-encoding.
 //
+// Lists, initialize, ping and the like never leave the gateway: they are answered from the catalog, which holds what every
+// server said of itself when it was last asked. A server is asked in the background, again and again while it is down;
+// its last good lists stay, marked stale, and only lists asked for within the first seconds after a start wait for it.
+//
+// The parts: package rpc reads and writes messages as bytes, era knows what surrounds them, catalog names and filters,
+// front is the HTTP side to agents, upstream the exchange with servers. This package looks after the servers and makes
+// the calls.
+//
 // # Names
 //
 // A tool or prompt of server files is exposed as files__name; the route table knows both names, so nothing is split.

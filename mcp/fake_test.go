@@ -48,6 +48,7 @@ type fake struct {
 	mu     sync.Mutex
 	script script
 	got    []string
+	traces []string // trace ids of the calls
 	closed bool
 	gone   int           // hanging calls that were cancelled
 	called chan struct{} // gets a value when a hanging call begins
@@ -108,6 +109,7 @@ func (f *fake) Call(ctx context.Context, x *upstream.Exchange) (*upstream.Answer
 	f.mu.Lock()
 	a, ok := f.script.Answers[x.Method+" "+x.Name]
 	f.got = append(f.got, fmt.Sprintf("%s %s %s meta=%s token=%s level=%s", f.cfg.Name, x.Method, x.Params, x.Meta, x.ProgressToken, x.LogLevel))
+	f.traces = append(f.traces, x.Permit.Call().TraceID)
 	f.mu.Unlock()
 	x.Permit.Sent()
 	if x.Notify != nil {

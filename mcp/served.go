@@ -35,6 +35,8 @@ type served struct {
 	up   upstream.Server
 	ctx  context.Context // of the background work
 	halt context.CancelFunc
+	life context.Context // of calls: ends when the grace of a stopped server does
+	cut  context.CancelFunc
 	done chan struct{} // closed when the background work has ended
 
 	kick  chan struct{} // something changed: look again
@@ -71,6 +73,7 @@ func (g *Gateway) newServed(def Server) (*served, error) {
 		return nil, fmt.Errorf("mcp: server %q: %w", def.Name, err)
 	}
 	s.ctx, s.halt = context.WithCancel(context.Background())
+	s.life, s.cut = context.WithCancel(context.Background())
 	return s, nil
 }
 
@@ -259,6 +262,7 @@ func (s *served) stop(ctx context.Context) {
 	case <-idle:
 	case <-ctx.Done():
 	}
+	s.cut()
 	if err := s.up.Close(ctx); err != nil {
 		s.g.cfg.Log.Warn("a tool server did not close in order", "server", s.def.Name, "err", err)
 	}
