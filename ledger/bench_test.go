@@ -3,11 +3,14 @@ package ledger_test
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"fmt"
 	"runtime"
 	"testing"
 	"time"
 
+	"github.com/tollgate/tollgate/internal/durable"
 	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/policy"
 )
@@ -72,4 +75,39 @@ func benchLedger(b *testing.B, durability ledger.Durability) *ledger.Ledger {
 	}
 	l.SetLimits(at)
 	return l
+}
+
+// BenchmarkFloor is what a call cannot cost less than: two writes to the kernel, the digest of 1.5 KB and the chain over
+// two entries. Set BenchmarkCall against it in the same run; both move with the machine.
+func BenchmarkFloor(b *testing.B) {
+	dir, err := durable.Disk(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	f, err := dir.Create("floor")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	const entry, size = 350, 32 << 20
+	if err := f.Reserve(size); err != nil {
+		b.Fatal(err)
+	}
+	args, wire := bytes.Repeat([]byte("a"), 1500), make([]byte, entry)
+	mac := hmac.New(sha256.New, []byte("key"))
+	var sum []byte
+	offset := int64(0)
+	for b.Loop() {
+		mac.Reset()
+		mac.Write(args)
+		sum = mac.Sum(sum[:0])
+		for range 2 {
+			chain := sha256.Sum256(wire)
+			copy(wire, chain[:])
+			if _, err := f.WriteAt(wire, offset); err != nil {
+				b.Fatal(err)
+			}
+			offset = (offset + entry) % (size - entry)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -184,5 +185,30 @@ func TestPowerCutLeavesATornTail(t *testing.T) {
 	}
 	if cuts < 30 {
 		t.Errorf("only %d of 300 cuts tore a tail", cuts)
+	}
+}
+
+// A disk that fails until the end does not keep anybody waiting.
+func TestCloseOnABrokenDisk(t *testing.T) {
+	disk := durabletest.New()
+	j, _, _ := start(t, disk, Options{})
+	ticket, err := put(j, "payload")
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk.Break(func(op durabletest.Op, _ string) durabletest.Fault {
+		if op == durabletest.Sync {
+			return durabletest.Lost
+		}
+		return durabletest.None
+	})
+	if err := j.Close(); !errors.Is(err, durabletest.ErrBroken) {
+		t.Errorf("Close: %v", err)
+	}
+	if err := j.Synced(context.Background(), ticket); err == nil {
+		t.Error("synced on a broken disk")
+	}
+	if err := j.Sync(context.Background()); err == nil {
+		t.Error("synced after Close")
 	}
 }

@@ -106,7 +106,8 @@ type Journal struct {
 	soon chan struct{} // nobody waits, but will
 	lazy chan struct{} // nobody will wait
 	stop chan struct{}
-	done chan struct{}
+	done chan struct{} // the background goroutine has ended
+	gone chan struct{} // Close has
 }
 
 // Stage gives payload its place at the end of the order. It is not in the kernel before Flush has returned nil. Stage
@@ -198,6 +199,11 @@ func (j *Journal) Synced(ctx context.Context, t Ticket) error {
 	select {
 	case <-t.group.done:
 		return t.group.err
+	case <-j.gone: // Close has synced what it could
+		if j.syncedSeq.Load() >= t.Seq {
+			return nil
+		}
+		return ErrClosed
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -228,6 +234,7 @@ func (j *Journal) Close() error {
 	}
 	j.closed = true
 	j.staging.Unlock()
+	defer close(j.gone)
 	close(j.stop)
 	<-j.done
 	err := j.sync()

@@ -54,7 +54,7 @@ func open(dir durable.Dir, from Position, o Options, each func(Frame) error) (*J
 		segmentBytes: o.SegmentBytes, gather: o.Gather,
 		group: &group{done: make(chan struct{})},
 		now:   make(chan struct{}, 1), soon: make(chan struct{}, 1), lazy: make(chan struct{}, 1),
-		stop: make(chan struct{}), done: make(chan struct{}),
+		stop: make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{}),
 	}
 	if j.segmentBytes <= 0 {
 		j.segmentBytes = segmentBytesDefault
