@@ -171,18 +171,13 @@ func (h *hold) taken(limit *Limit) int64 {
 	if limit.Hard {
 		a = &h.worst
 	}
-	switch limit.Unit {
-	case UnitUSD:
-		return a.Nano
-	case UnitTokens:
-		return a.Tokens
-	case UnitCalls:
-		return a.Calls
+	if limit.Unit == UnitConcurrent {
+		if h.slot {
+			return 1
+		}
+		return 0
 	}
-	if h.slot {
-		return 1
-	}
-	return 0
+	return used(a, limit.Unit)
 }
 
 // full is what is posted when nothing better is known.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/tollgate/tollgate/internal/durable"
 	"github.com/tollgate/tollgate/internal/durabletest"
 	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/ledger/journal"
@@ -108,24 +109,29 @@ func entriesOf(t *testing.T, after string, disk *durabletest.Disk, left map[stri
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	found := 0
-	r := ledger.NewReader(disk, journal.Position{})
-	defer r.Close()
-	for e, err := range r.All() {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if e.Kind == ledger.Reserved && left[e.ID.String()] {
-			found++
-		}
-	}
-	if found != len(left) {
+	if found := reservedOf(t, disk, left); found != len(left) {
 		t.Errorf("after %s: %d of %d calls that left have an entry", after, found, len(left))
 	}
 	report, err := ledger.CheckStorage(disk)
 	if err != nil || report.Open != 0 {
 		t.Errorf("after %s: %+v, %v", after, report, err)
 	}
+}
+
+// reservedOf counts the calls of a set that have an entry.
+func reservedOf(t *testing.T, dir durable.Dir, calls map[string]bool) (found int) {
+	t.Helper()
+	r := ledger.NewReader(dir, journal.Position{})
+	defer r.Close()
+	for e, err := range r.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Kind == ledger.Reserved && calls[e.ID.String()] {
+			found++
+		}
+	}
+	return found
 }
 
 // While the disk is broken every call is refused and none is counted; ends that could not be written are written later.

@@ -14,7 +14,6 @@ import (
 
 	"github.com/tollgate/tollgate/internal/durable"
 	"github.com/tollgate/tollgate/ledger"
-	"github.com/tollgate/tollgate/ledger/journal"
 	"github.com/tollgate/tollgate/policy"
 )
 
@@ -131,18 +130,7 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := 0
-	r := ledger.NewReader(storage, journal.Position{})
-	defer r.Close()
-	for e, err := range r.All() {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if e.Kind == ledger.Reserved && left[e.ID.String()] {
-			found++
-		}
-	}
-	if found != len(left) {
+	if found := reservedOf(t, storage, left); found != len(left) {
 		t.Errorf("%d of %d calls that left have an entry", found, len(left))
 	}
 	t.Logf("%d calls left in %d rounds, %d of them cut by the kill; %d entries", len(left), rounds, interrupted, report.Entries)

@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/tollgate/tollgate/policy/glob"
 )
 
 // Limit is one parsed limit: an amount of a unit in a window. It is what budgets, rates and concurrency have in common.
@@ -200,35 +203,7 @@ func (l *Limit) Matches(path string) bool {
 	if len(l.On) == 0 {
 		return true
 	}
-	for _, glob := range l.On {
-		if globMatch(glob, path) {
-			return true
-		}
-	}
-	return false
-}
-
-// globMatch reports whether path fits glob, in which * stands for any text, / included. It takes time linear in both for
-// each star, whatever they hold.
-func globMatch(glob, path string) bool {
-	star, from := -1, 0 // where the last star was, and where in path what follows it was last tried
-	g, p := 0, 0
-	for p < len(path) {
-		switch {
-		case g < len(glob) && glob[g] == '*':
-			star, from = g, p
-			g++
-		case g < len(glob) && glob[g] == path[p]:
-			g++
-			p++
-		case star >= 0:
-			from++
-			g, p = star+1, from
-		default:
-			return false
-		}
-	}
-	return strings.Trim(glob[g:], "*") == ""
+	return slices.ContainsFunc(l.On, func(on string) bool { return glob.Pattern(on).Match(path) })
 }
 
 // AddSat adds without overflow: amounts from outside may be absurd, sums of them must still only restrict.
