@@ -116,8 +116,11 @@ func (p *Proxy) route(ctx context.Context, t *table, req *request) ([]*target, *
 // speaking keeps the targets that a request of dialect d can be sent to. Counting tokens can be done without the provider.
 func speaking(targets []*target, d vendor.Dialect) []*target {
 	var out []*target
-	for _, t := range targets {
-		if t.provider.Speaks(d) || d == vendor.CountTokens && t.provider.Speaks(vendor.Messages) {
+	for i, t := range targets {
+		switch able := t.provider.Speaks(d) || d == vendor.CountTokens && t.provider.Speaks(vendor.Messages); {
+		case able && len(out) == i:
+			out = targets[: i+1 : i+1] // as a rule all are
+		case able:
 			out = append(out, t)
 		}
 	}

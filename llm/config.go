@@ -94,6 +94,8 @@ const (
 
 	endTime = time.Second // a provider may take to close a stream whose end it has sent; then its connection is not used again
 
+	unwatchedBytes = 32 << 10 // of an answer that the kernel takes at once: no client can hold it up
+
 	errorBytesMax    = 1 << 20          // of a provider's error answer
 	frameBytesMax    = 8 << 20          // of one event of a stream: images come as one
 	heldFramesMax    = 64               // of a stream that has said nothing yet

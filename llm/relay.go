@@ -48,11 +48,13 @@ func (x *exchange) finish() {
 		h["Content-Length"] = []string{strconv.Itoa(len(x.tail))}
 		x.begin(http.StatusOK)
 	}
-	x.write(x.tail)
-	x.flush()
-	if !x.until.IsZero() {
+	if !x.until.IsZero() || len(x.tail) > unwatchedBytes {
+		x.write(x.tail)
+		x.flush()
 		_ = x.rc.SetWriteDeadline(time.Time{}) // the connection has other requests before it
+		return
 	}
+	_, _ = x.a.w.Write(x.tail) // whoever asked is gone: nobody is left to tell
 }
 
 // stream relays an answer as it comes. Frames that say nothing yet are held back, so that another target can be asked

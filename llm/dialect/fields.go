@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/tollgate/tollgate/internal/strictjson"
+	"github.com/tollgate/tollgate/llm/vendor"
 )
 
 // The bounds of a request body beside its size.
@@ -21,14 +22,15 @@ const ModelBytesMax = 256
 
 // Fields is where the governed members stand in one request body. It holds no bytes of its own.
 type Fields struct {
-	at   [fieldCount]strictjson.Value
-	body []byte
+	at      [fieldCount]strictjson.Value
+	body    []byte
+	dialect vendor.Dialect
 }
 
 // Scan reads body once: it refuses what could be read in two ways and notes where the governed members stand. The error
 // is made for the caller; *[Error].
 func (f *Format) Scan(body []byte) (Fields, error) {
-	fields := Fields{body: body}
+	fields := Fields{body: body, dialect: f.Dialect}
 	var found [fieldCount]strictjson.Value
 	if err := f.scan.Scan(body, strictjson.Limits{Depth: depthMax, Tokens: bodyTokensMax}, found[:len(f.order)]); err != nil {
 		return fields, invalid("", "the request body is refused: "+scanReason(err))
@@ -162,9 +164,10 @@ func (f *Fields) ProviderTools() bool {
 	if f.Has(WebSearch) || f.Has(Servers) || runsAtProvider(f.Raw(Tools)) {
 		return true
 	}
-	// Codex declares its tools as an item of the input.
+	// Codex declares its tools as an item of the input; the other dialects have no such item.
 	turns := f.Raw(Turns)
-	return bytes.Contains(turns, []byte(`"additional_tools"`)) && runsAtProvider(turns)
+	return f.dialect == vendor.Responses && bytes.Contains(turns, []byte(`_tools"`)) && // rarer beginnings are found faster
+		bytes.Contains(turns, []byte(`"additional_tools"`)) && runsAtProvider(turns)
 }
 
 func runsAtProvider(tools []byte) bool {
