@@ -209,6 +209,9 @@ func (p *process) openModels(context.Context) (err error) {
 }
 
 func (p *process) openTools(context.Context) (err error) {
+	if err := makeHomes(p.inForce()); err != nil {
+		return err
+	}
 	auth := oauth.NewAuthenticator(p.keys, p.inForce().Anonymous)
 	p.mcp, err = mcp.New(mcp.Config{
 		Gate: p.gate, Auth: auth, Vault: &p.vault, Guard: &p.inForce().Guard, Servers: p.inForce().Servers, Profiles: p.inForce().Profiles,
@@ -218,6 +221,19 @@ func (p *process) openTools(context.Context) (err error) {
 		return err
 	}
 	p.undoBy(p.mcp.Close)
+	return nil
+}
+
+// makeHomes makes the home directories of servers with a command.
+func makeHomes(s *settings.Setup) error {
+	for _, srv := range s.Servers {
+		if len(srv.Command) == 0 {
+			continue
+		}
+		if err := os.MkdirAll(s.Home(srv.Name), dataDirMode); err != nil {
+			return fmt.Errorf("making the home of server %s: %w", srv.Name, err)
+		}
+	}
 	return nil
 }
 
@@ -255,7 +271,7 @@ func (p *process) replace(ctx context.Context, before, next *settings.Setup) err
 		},
 		func() error { return p.gate.Reload(next.Policy, union(upstreams, old)) },
 		func() error { return p.llm.Reload(next.Routes) },
-		func() error { return p.mcp.Reload(next.Servers, next.Profiles) },
+		func() error { return errors.Join(makeHomes(next), p.mcp.Reload(next.Servers, next.Profiles)) },
 		func() error {
 			p.setup.Store(next)
 			p.attachLimits()

@@ -133,7 +133,8 @@ type Server struct {
 	Command []string `yaml:"command"`
 	// Dir is the command's working directory. Default: a temporary one.
 	Dir string `yaml:"dir"`
-	// Env is its environment beside PATH, HOME and LANG: literals, or references to secrets.
+	// Env is its environment beside PATH, LANG and HOME, which is a directory of its own under data: literals, or references
+	// to secrets.
 	Env map[string]string `yaml:"env"`
 
 	Auth ServerAuth `yaml:"auth"`

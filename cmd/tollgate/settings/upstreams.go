@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -183,17 +184,19 @@ func (out *Setup) serverPlace(s *Source, path string, srv *Server, m *mcp.Server
 	if srv.Dir != "" {
 		s.exists(path+".dir", m.Dir)
 	}
+	m.Env = map[string]secret.String{"HOME": secret.New(out.Home(m.Name))}
 	for name, value := range Sorted(srv.Env) {
 		v := secret.New(value)
 		if strings.HasPrefix(value, "env:") || strings.HasPrefix(value, "file:") {
 			v = out.reference(s, path+".env."+name, value)
 		}
-		if m.Env == nil {
-			m.Env = map[string]secret.String{}
-		}
 		m.Env[name] = v
 	}
 }
+
+// Home is the directory that is HOME to a server with a command: its own, and kept, so that what a package runner has
+// fetched once is there at the next start.
+func (out *Setup) Home(server string) string { return filepath.Join(out.Data, "homes", server) }
 
 func (out *Setup) serverKey(s *Source, path string, srv *Server, name string) {
 	c := oauth.Credential{Headers: map[string]secret.String{}}
