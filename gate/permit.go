@@ -166,7 +166,8 @@ func (p *Permit) settlement() (o ledger.Outcome, void bool) {
 	}
 	o.Usage = p.usage
 	if !p.charged {
-		o.Usage = ledger.Usage{Cost: p.hold.Cost, Estimated: p.hold.Cost > 0}
+		o.Usage = p.reservation.Held() // the worst case where a hard limit holds it
+		o.Usage.Estimated = o.Usage.Cost > 0 || o.Usage.Quantities.Tokens() > 0
 	}
 	if o.Status != ledger.OK && o.Status != ledger.ToolError {
 		o.Usage.Estimated = true

@@ -149,6 +149,16 @@ func TestChargePastTheHoldReservesMoreUntilTheLimit(t *testing.T) {
 	}
 }
 
+// What is not known is posted as it was held: in full where a hard limit holds the worst case.
+func TestUnknownCostUnderAHardLimitIsTheWorstCase(t *testing.T) {
+	up := newUpstream(t, nil)
+	f := gatetest.New(t, gatetest.Options{Rules: rules, Upstreams: []gate.Upstream{up.as("srv")},
+		Limits: map[ledger.Scope][]string{{Level: ledger.KeyLevel, Name: "k-alice"}: {"1 USD / 1d hard"}}})
+	hold := ledger.Hold{Cost: 100, Worst: 900, Tokens: 10, WorstTokens: 90}
+	_ = f.Gate.Do(t.Context(), tool("ok_a"), hold, func(_ context.Context, p *gate.Permit) error { p.Sent(); return nil })
+	f.WantLast(t, "posted cut cost 900 estimated")
+}
+
 func TestChildActsAsItsParent(t *testing.T) {
 	up := newUpstream(t, nil)
 	f := gatetest.New(t, gatetest.Options{Rules: rules + `
