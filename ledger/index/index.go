@@ -64,6 +64,7 @@ type Index struct {
 
 	feeding sync.Mutex // held by the one that stores batches
 	insert  *sql.Stmt
+	end     *sql.Stmt
 	number  int64 // rows made so far, guarded by feeding
 
 	mu       sync.Mutex
@@ -105,6 +106,9 @@ func (ix *Index) open(path string) (err error) {
 		return fmt.Errorf("stored position: %w", err)
 	}
 	if ix.insert, err = ix.write.Prepare(insertCall); err != nil {
+		return err
+	}
+	if ix.end, err = ix.write.Prepare(endCall); err != nil {
 		return err
 	}
 	ix.read, err = connect(path, readersMax, true)
@@ -152,8 +156,10 @@ func (ix *Index) create() error {
 // Close closes the database. Run must have ended.
 func (ix *Index) Close() error {
 	var errs []error
-	if ix.insert != nil {
-		errs = append(errs, ix.insert.Close())
+	for _, stmt := range []*sql.Stmt{ix.insert, ix.end} {
+		if stmt != nil {
+			errs = append(errs, stmt.Close())
+		}
 	}
 	for _, db := range []*sql.DB{ix.read, ix.write} {
 		if db != nil {
