@@ -98,7 +98,7 @@ func attributes(kvs []attribute.KeyValue) string {
 	var parts []string
 	for _, kv := range kvs {
 		if kv.Key != "tollgate.call.id" {
-			parts = append(parts, fmt.Sprintf("%s=%s", kv.Key, kv.Value.Emit()))
+			parts = append(parts, fmt.Sprintf("%s=%s", kv.Key, kv.Value.String()))
 		}
 	}
 	sort.Strings(parts)

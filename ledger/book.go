@@ -113,8 +113,7 @@ type lane struct {
 	history limits.History
 	open    int // holds under way
 
-	counters   []*counter // that count calls of this lane, outermost scope first
-	generation uint64     // of the limits that counters was made from; 0: never
+	counters []*counter // that count calls of this lane, outermost scope first
 }
 
 // lanesMax is how many lanes an account may have before those that hold nothing are looked for: targets such as

@@ -59,7 +59,7 @@ func TestTools(t *testing.T) {
 		{def: tool("t", `,"outputSchema":{"$comment":"`+strings.Repeat("s", 64<<10)+`"}`), why: "schema is longer"},
 		{def: tool("t", `,"outputSchema":[]`), why: "outputSchema is no object"},
 		{def: tool("t", `,"icons":"`+strings.Repeat("s", 200<<10)+`"`), why: "longer than"},
-		{def: tool("t", `,"description":"a\nb\tc é 👩‍💻 🇩🇪 ❤️ می‌خواهم"`)},
+		{def: tool("t", `,"description":"a\nb\tc é 👩‍💻 🇩🇪 ❤️ می\u200cخواهم"`)},
 		{def: tool("t", `,"description":"a`+"\u202e"+`b"`), why: "U+202E"},
 		{def: tool("t", `,"description":"a\u202Eb"`), why: "U+202E"},
 		{def: tool("t", `,"description":"a\udb40\udc41b"`), why: "U+E0041"}, // a tag character, as escapes
