@@ -121,3 +121,20 @@ func BenchmarkRequest(b *testing.B) {
 		b.Fatalf("%+v, %v", r, err)
 	}
 }
+
+func TestStreamsAreHeldOnceTheyHaveBegun(t *testing.T) {
+	addr := serve(t)
+	h, err := Hold(addr, chat("hold"), 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	for _, c := range h.conns {
+		if !c.ended || !strings.Contains(string(c.buf), mock.Stamp) {
+			t.Errorf("a stream has not begun: %q", c.buf)
+		}
+	}
+	if _, err := Hold(addr, chat("nobody"), 2); err == nil || !strings.Contains(err.Error(), "404") {
+		t.Errorf("a refusal was held: %v", err)
+	}
+}
