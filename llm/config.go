@@ -92,7 +92,7 @@ const (
 	firstTokenTimeout = 10 * time.Minute // thinking models think before they speak
 	idleTimeout       = 5 * time.Minute  // and between the parts of what they say
 
-	endTime = time.Second // a provider may take to close a stream whose end it has sent; then its connection is not used again
+	endTime = 250 * time.Millisecond // a provider may take to close a stream whose end it has sent; then its connection is not used again
 
 	unwatchedBytes = 32 << 10 // of an answer that the kernel takes at once: no client can hold it up
 

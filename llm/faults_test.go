@@ -315,3 +315,52 @@ func TestLimitsTellWhenToRetry(t *testing.T) {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 }
+
+// A client that has read the end of its answer finds the call settled, even when the provider is slow to hang up.
+func TestSettledBeforeTheEndIsSeen(t *testing.T) {
+	up := newPeer(t)
+	up.on("m", func(w http.ResponseWriter, r *http.Request) {
+		wholeStream(w, r)
+		<-r.Context().Done()
+	})
+	w := newWorld(t, setup{providers: []llm.Provider{every(t, "up", up)}, limits: []string{"1 concurrent"}})
+	for range 2 {
+		resp, err := w.send(t.Context(), http.MethodPost, "/v1/chat/completions", chatRequest("up/m", true))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Fatalf("status %d: the slot was still taken", resp.StatusCode)
+		}
+		want := chatRole + chatHi + chatStop + chatUsage + chatDone
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(resp.Body, got); err != nil || string(got) != want {
+			t.Fatalf("%v: %q", err, got)
+		}
+	}
+	for _, e := range of(w.entries(), ledger.Posted) {
+		if e.Status != ledger.OK || e.Estimated {
+			t.Errorf("%+v", e)
+		}
+	}
+}
+
+// A client that takes nothing does not hold an endless answer open.
+func TestClientThatDoesNotRead(t *testing.T) {
+	up := llmtest.New(t)
+	up.Script("m", llmtest.Script{Fault: llmtest.Endless})
+	w := newWorld(t, setup{providers: []llm.Provider{fake(t, "up", up)}, bounds: llm.Limits{WriteTimeout: 100 * time.Millisecond}})
+	resp, err := w.send(t.Context(), http.MethodPost, "/v1/chat/completions", chatRequest("up/m", true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	<-up.Requests()[0].Canceled
+	if err := w.proxy.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if posted := of(w.entries(), ledger.Posted); len(posted) != 1 || posted[0].Status != ledger.Cut || posted[0].Cost == 0 {
+		t.Errorf("%+v", posted)
+	}
+}

@@ -58,6 +58,10 @@ var refusals = []refusal{
 	{name: "Model and model", body: `{"model":"up/m","Model":"up/hidden"`},
 	{name: "not an object", body: `["model"`},
 	{name: "not JSON", body: `model=m`},
+	{name: "deep", body: `{"model":"up/m","x":` + strings.Repeat("[", 70) + strings.Repeat("]", 70)},
+	{name: "bad UTF-8", body: "{\"model\":\"up/m\",\"x\":\"\xff\""},
+	{name: "too large", body: `{"model":"up/m","x":"` + strings.Repeat("x", 64<<10) + `"`},
+	{name: "long model", body: `{"model":"` + strings.Repeat("x", 300) + `"`},
 	{name: "content type", headers: []string{"Content-Type", "text/plain"}},
 	{name: "encoded", headers: []string{"Content-Encoding", "gzip"}},
 	{name: "stream is a string", body: `{"model":"up/m","stream":"true"`, only: vendor.Chat},
@@ -132,7 +136,7 @@ func refusing(t *testing.T, d vendor.Dialect, limits []string) (*world, *peer) {
 	dear.Terms.Price = nil
 	twin1, twin2 := every(t, "twin1", up), every(t, "twin2", up)
 	twin1.Models, twin2.Models = []string{"twin"}, []string{"twin"}
-	return newWorld(t, setup{policy: refusalPolicy, limits: limits, providers: []llm.Provider{
+	return newWorld(t, setup{policy: refusalPolicy, bounds: llm.Limits{BodyBytesMax: 64 << 10}, limits: limits, providers: []llm.Provider{
 		every(t, "up", up), dear, twin1, twin2, provider(t, "narrow", vendor.Custom, up.URL, narrow),
 	}}), up
 }
