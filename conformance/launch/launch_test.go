@@ -20,6 +20,7 @@ func TestMain(m *testing.M) {
 		println("the reason")
 		os.Exit(3)
 	case "serves":
+		println("serving")
 		if err := http.ListenAndServe(os.Args[1], http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})); err != nil {
 			println(err.Error())
 			os.Exit(1)
@@ -45,6 +46,9 @@ func TestAProgramIsReadyAndStops(t *testing.T) {
 	p := start(t, "serves", addr)
 	if err := p.Ready(t.Context(), "http://"+addr); err != nil {
 		t.Fatal(err)
+	}
+	if err := p.Printed(t.Context(), "serving"); err != nil {
+		t.Error(err)
 	}
 	if err := p.Stop(); err != nil {
 		t.Error(err)
@@ -80,8 +84,8 @@ func TestAProgramThatIsNotThere(t *testing.T) {
 
 func TestTheLogKeepsItsEnd(t *testing.T) {
 	var log tail
-	for range 3 * logShownBytes {
-		log.Write([]byte("a"))
+	for range 3 * logShownBytes / 8 {
+		log.Write([]byte("8 bytes\n"))
 	}
 	log.Write([]byte("the end"))
 	got := log.String()

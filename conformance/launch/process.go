@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -22,7 +23,7 @@ const (
 	// readyEvery is how often readiness is asked for.
 	readyEvery = 20 * time.Millisecond
 	// logShownBytes is how much of a program's last output an error shows.
-	logShownBytes = 4 << 10
+	logShownBytes = 16 << 10
 )
 
 // Process is a running program. Its methods are safe for concurrent use.
@@ -62,17 +63,26 @@ func (p *Process) Exited() <-chan struct{} { return p.done }
 
 // Ready waits until url answers 200, and fails when the program ends or takes too long.
 func (p *Process) Ready(ctx context.Context, url string) error {
+	return p.wait(ctx, "ready at "+url, func(ctx context.Context) bool { return answers(ctx, url) })
+}
+
+// Printed waits until the program has printed text, and fails when it ends or takes too long.
+func (p *Process) Printed(ctx context.Context, text string) error {
+	return p.wait(ctx, fmt.Sprintf("as far as %q", text), func(context.Context) bool { return strings.Contains(p.Log(), text) })
+}
+
+func (p *Process) wait(ctx context.Context, what string, reached func(context.Context) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, readyMax)
 	defer cancel()
 	for {
-		if answers(ctx, url) {
+		if reached(ctx) {
 			return nil
 		}
 		select {
 		case <-p.done:
-			return fmt.Errorf("%s ended before it was ready (%s):\n%s", p.name, p.cmd.ProcessState, p.log)
+			return fmt.Errorf("%s ended (%s) before it was %s:\n%s", p.name, p.cmd.ProcessState, what, p.log)
 		case <-ctx.Done():
-			return fmt.Errorf("%s is not ready at %s:\n%s", p.name, url, p.log)
+			return fmt.Errorf("%s is not %s:\n%s", p.name, what, p.log)
 		case <-time.After(readyEvery):
 		}
 	}
