@@ -21,6 +21,7 @@ type slice struct {
 	transit50, transit99 float64 // µs per chunk
 	perSecond            float64
 	cpu                  float64 // µs per request
+	allocations          float64 // per request; negative: not told
 	rss                  int64   // bytes
 	done, bad, queued    int
 	firstBad             string
@@ -158,7 +159,7 @@ func (b *bench) scenario(ctx context.Context, s *scenario) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			got, err := b.slice(m, t, sessions[t.Name])
+			got, err := b.slice(ctx, m, t, sessions[t.Name])
 			if err != nil {
 				return fmt.Errorf("%s: %w", t.Name, err)
 			}
@@ -181,7 +182,8 @@ func (b *bench) open(ctx context.Context, s *scenario, t *target.Target) (*load.
 }
 
 // slice runs one slice and reads what it cost.
-func (b *bench) slice(m *measured, t *target.Target, session *load.Session) (slice, error) {
+func (b *bench) slice(ctx context.Context, m *measured, t *target.Target, session *load.Session) (slice, error) {
+	allocated := allocations(ctx, t)
 	before, err := t.Cost()
 	if err != nil {
 		return slice{}, err
@@ -203,9 +205,24 @@ func (b *bench) slice(m *measured, t *target.Target, session *load.Session) (sli
 	return slice{
 		p50: us(r.Latency.ValueAtQuantile(50)), p99: us(r.Latency.ValueAtQuantile(99)),
 		transit50: us(r.Transit.ValueAtQuantile(50)), transit99: us(r.Transit.ValueAtQuantile(99)),
-		perSecond: r.PerSecond(), cpu: us(int64(after.CPU-before.CPU)) / float64(max(1, r.Done)), rss: after.RSSBytes,
+		perSecond: r.PerSecond(), cpu: us(int64(after.CPU-before.CPU)) / float64(max(1, r.Done)),
+		allocations: allocated(r.Done), rss: after.RSSBytes,
 		done: r.Done, bad: r.Bad(), queued: r.Queued, firstBad: r.FirstBad,
 	}, nil
+}
+
+// allocations begins to count what t allocates. The function it returns ends the count and tells how many allocations
+// each of n requests took, without those that asking took.
+func allocations(ctx context.Context, t *target.Target) func(n int) float64 {
+	first, _ := t.Mallocs(ctx)
+	second, ok := t.Mallocs(ctx)
+	return func(n int) float64 {
+		last, still := t.Mallocs(ctx)
+		if !ok || !still || n == 0 {
+			return -1
+		}
+		return (last - second - (second - first)) / float64(n)
+	}
 }
 
 // soak sends many streams through tollgate as fast as they come, and fails if one is cut or hangs.

@@ -66,15 +66,17 @@ func transit99(s slice) float64 { return s.transit99 }
 func cpu(s slice) float64       { return s.cpu }
 func perSecond(s slice) float64 { return s.perSecond }
 
+func allocationsOf(s slice) float64 { return s.allocations }
+
 // columns are the heads of a scenario's table.
 func (m *measured) columns() []string {
 	switch {
 	case m.rate == 0:
-		return []string{"target", "requests/s", "of direct", "of net/http proxy", "of nginx", "p50 µs", "p99 µs", "CPU µs/request", "CPU of net/http proxy's", "RSS MB", "bad"}
+		return []string{"target", "requests/s", "of direct", "of net/http proxy", "of nginx", "p50 µs", "p99 µs", "CPU µs/request", "CPU of net/http proxy's", "allocations", "RSS MB", "bad"}
 	case m.scenario.stream:
-		return []string{"target", "chunk transit p50 µs", "p99 µs", "added p50", "added p99", "CPU µs/stream", "CPU µs/chunk", "RSS MB", "bad"}
+		return []string{"target", "chunk transit p50 µs", "p99 µs", "added p50", "added p99", "CPU µs/stream", "CPU µs/chunk", "allocations", "RSS MB", "bad"}
 	}
-	return []string{"target", "p50 µs", "p99 µs", "added p50", "added p99", "CPU µs/request", "CPU of net/http proxy's", "RSS MB", "bad"}
+	return []string{"target", "p50 µs", "p99 µs", "added p50", "added p99", "CPU µs/request", "CPU of net/http proxy's", "allocations", "RSS MB", "bad"}
 }
 
 // row is one target's line under columns.
@@ -87,7 +89,11 @@ func (m *measured) row(name string) []string {
 		}
 		return fmt.Sprintf("%.0f", m.added(name, value))
 	}
-	end := []string{fmt.Sprintf("%.0f", float64(of[len(of)-1].rss)/1e6), m.bad(name)}
+	allocated := number(allocationsOf)
+	if median(of, allocationsOf) < 0 {
+		allocated = "–"
+	}
+	end := []string{allocated, fmt.Sprintf("%.0f", float64(of[len(of)-1].rss)/1e6), m.bad(name)}
 	switch {
 	case m.rate == 0:
 		return append([]string{name, number(perSecond), m.ratio(name, target.Direct, perSecond), m.ratio(name, target.Proxy, perSecond),
@@ -166,6 +172,7 @@ func (r *report) write() error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Benchmarks\n\nWritten by `make bench` (conformance/bench); the command was `%s`.\n\n%s\n", r.command(), r.machine())
 	fmt.Fprintf(&b, method, r.bench.opts.rounds, r.bench.opts.slice)
+	b.WriteString(r.summary())
 	for _, name := range r.bench.absent {
 		fmt.Fprintf(&b, "\n%s was not installed: the floor is missing from this run.\n", name)
 	}
@@ -180,6 +187,42 @@ func (r *report) write() error {
 	r.writeMemory(&b)
 	r.writeInside(&b)
 	return os.WriteFile(filepath.Join(r.bench.opts.root, r.bench.opts.out), []byte(b.String()), 0o644)
+}
+
+// result is the result of a scenario, nil if it was not measured.
+func (r *report) result(name string) *measured {
+	for _, m := range r.bench.results {
+		if m.scenario.name == name && len(m.slices[target.Tollgate]) > 0 {
+			return m
+		}
+	}
+	return nil
+}
+
+// summary says the figures that matter most.
+func (r *report) summary() string {
+	var b strings.Builder
+	say := func(format string, args ...any) { fmt.Fprintf(&b, "- "+format+"\n", args...) }
+	b.WriteString("\n")
+	if m := r.result("chat-max"); m != nil {
+		say("%.0f chat completions/s at most: %s of the net/http proxy's, %s of nginx's; %.0f µs of CPU each (%s of the proxy's), %.0f allocations",
+			median(m.slices[target.Tollgate], perSecond), m.ratio(target.Tollgate, target.Proxy, perSecond), m.ratio(target.Tollgate, target.Nginx, perSecond),
+			median(m.slices[target.Tollgate], cpu), m.ratio(target.Tollgate, target.Proxy, cpu), median(m.slices[target.Tollgate], allocationsOf))
+	}
+	for _, name := range []string{"chat", "chat-busy", "chat-48k", "call", "call-legacy"} {
+		if m := r.result(name); m != nil {
+			say("%s: p50 +%.0f µs, p99 +%.0f µs", m.title(), m.added(target.Tollgate, p50), m.added(target.Tollgate, p99))
+		}
+	}
+	if m := r.result("stream"); m != nil {
+		say("%s: each chunk +%.0f µs at p50, +%.0f µs at p99", m.title(), m.added(target.Tollgate, transit50), m.added(target.Tollgate, transit99))
+	}
+	for _, h := range r.memory {
+		if h.target == target.Tollgate {
+			say("%s", h)
+		}
+	}
+	return b.String()
 }
 
 func (r *report) command() string {

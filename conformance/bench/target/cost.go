@@ -1,11 +1,15 @@
 package target
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -45,6 +49,34 @@ func (t *Target) Cost() (Cost, error) {
 		return sum, fmt.Errorf("%s is not running any more:\n%s", t.Name, t.Process.Log())
 	}
 	return sum, nil
+}
+
+const (
+	metricsPath   = "/metrics"
+	mallocsMetric = "go_memstats_mallocs_total"
+)
+
+// Mallocs reads how many objects the target has allocated so far; ok is false when it does not tell.
+func (t *Target) Mallocs(ctx context.Context) (n float64, ok bool) {
+	if t.Metrics == "" {
+		return 0, false
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.Metrics, nil)
+	if err != nil {
+		return 0, false
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, false
+	}
+	defer resp.Body.Close()
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		if value, found := strings.CutPrefix(lines.Text(), mallocsMetric+" "); found {
+			n, err := strconv.ParseFloat(value, 64)
+			return n, err == nil
+		}
+	}
+	return 0, false
 }
 
 type stat struct {

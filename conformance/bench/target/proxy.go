@@ -3,9 +3,11 @@ package target
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"time"
 )
 
@@ -32,6 +34,12 @@ type proxy struct {
 
 // ServeHTTP implements http.Handler.
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == metricsPath {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		fmt.Fprintf(w, "%s %d\n", mallocsMetric, m.Mallocs)
+		return
+	}
 	body := make([]byte, max(0, r.ContentLength))
 	if _, err := io.ReadFull(r.Body, body); err != nil {
 		http.Error(w, "reading the request: "+err.Error(), http.StatusBadRequest)

@@ -25,6 +25,7 @@ type Target struct {
 	Addr    string // host:port on loopback
 	Key     string // sent as a bearer token; empty: none
 	Process *launch.Process
+	Metrics string // URL of a Prometheus page with Go's own metrics; empty: none
 }
 
 // Paths of the mock's tool servers, and of the same behind tollgate.
@@ -64,7 +65,11 @@ func StartMock(ctx context.Context) (*Target, error) {
 
 // StartProxy starts the ungoverned proxy as a process of this same program.
 func StartProxy(ctx context.Context, mock string) (*Target, error) {
-	return again(ctx, Proxy, "proxy", mock)
+	t, err := again(ctx, Proxy, "proxy", mock)
+	if err == nil {
+		t.Metrics = "http://" + t.Addr + metricsPath
+	}
+	return t, err
 }
 
 // again runs this program's own subcommand, which serves on the address it is given.

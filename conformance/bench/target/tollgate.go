@@ -51,5 +51,5 @@ func StartTollgate(ctx context.Context, binary, dir, mock string) (*Target, erro
 	if err != nil {
 		return nil, err
 	}
-	return &Target{Name: Tollgate, Addr: g.Addr, Key: benchKey, Process: g.Process}, nil
+	return &Target{Name: Tollgate, Addr: g.Addr, Key: benchKey, Process: g.Process, Metrics: "http://" + g.Admin + metricsPath}, nil
 }
