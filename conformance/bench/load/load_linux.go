@@ -173,15 +173,13 @@ func (s *Session) closedLoop(d time.Duration, n int) (*Result, error) {
 	for range len(s.idle) {
 		s.next()
 	}
-	for s.busy() > 0 && time.Since(s.start) < d {
+	for heard := time.Now(); s.busy() > 0 && time.Since(s.start) < d && time.Since(heard) < s.drain; {
 		events, err := s.poller.Wait(s.drain)
 		if err != nil {
 			return nil, err
 		}
-		if len(events) == 0 {
-			break // nothing for that long: what is out has hung
-		}
 		for _, e := range events {
+			heard = time.Now()
 			s.handle(e)
 		}
 	}

@@ -54,7 +54,8 @@ func (p *Poller) wantWrite(fd int, wanted bool) error {
 	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_MOD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
 }
 
-// Wait returns what is ready, after at most d (negative: no limit). The slice is valid until the next Wait.
+// Wait returns what is ready, after at most d (negative: no limit). It may return nothing earlier, when a signal came.
+// The slice is valid until the next Wait.
 func (p *Poller) Wait(d time.Duration) ([]Event, error) {
 	ms := -1
 	if d >= 0 {
