@@ -218,6 +218,12 @@ func send(t *testing.T, w *world, path, key, body string, headers ...string) (in
 	return resp.StatusCode, resp.Header, string(text)
 }
 
+// byStatus is what a status means at the doors of models.
+var byStatus = map[int]verdict{
+	http.StatusOK: answered, http.StatusForbidden: denied, http.StatusPaymentRequired: overBudget, http.StatusTooManyRequests: overRate,
+	http.StatusNotFound: unknown, http.StatusUnauthorized: unauthorized, http.StatusServiceUnavailable: unrecorded,
+}
+
 // model is the door of one dialect.
 func model(path, members string) func(*testing.T, *world, string, string) (verdict, string) {
 	return func(t *testing.T, w *world, key, thing string) (verdict, string) {
@@ -227,21 +233,8 @@ func model(path, members string) func(*testing.T, *world, string, string) (verdi
 		if never := strings.Contains(text, "never fit"); limited && never == (header.Get("Retry-After") != "") {
 			t.Errorf("%d with Retry-After %q: %s", status, header.Get("Retry-After"), text)
 		}
-		switch status {
-		case http.StatusOK:
-			return answered, text
-		case http.StatusForbidden:
-			return denied, text
-		case http.StatusPaymentRequired:
-			return overBudget, text
-		case http.StatusTooManyRequests:
-			return overRate, text
-		case http.StatusNotFound:
-			return unknown, text
-		case http.StatusUnauthorized:
-			return unauthorized, text
-		case http.StatusServiceUnavailable:
-			return unrecorded, text
+		if v, ok := byStatus[status]; ok {
+			return v, text
 		}
 		return verdict(fmt.Sprintf("status %d", status)), text
 	}
