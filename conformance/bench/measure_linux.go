@@ -228,7 +228,7 @@ func allocations(ctx context.Context, t *target.Target) func(n int) float64 {
 // soak sends many streams through tollgate as fast as they come, and fails if one is cut or hangs.
 func (b *bench) soak(ctx context.Context) error {
 	t := b.targets[len(b.targets)-1]
-	requests, err := chat("stream-50-0ms", smallBytes)(ctx, t)
+	requests, err := chat("stream-50-1ms", smallBytes)(ctx, t)
 	if err != nil {
 		return err
 	}
