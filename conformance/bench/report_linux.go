@@ -209,7 +209,7 @@ func (r *report) summary() string {
 			median(m.slices[target.Tollgate], perSecond), m.ratio(target.Tollgate, target.Proxy, perSecond), m.ratio(target.Tollgate, target.Nginx, perSecond),
 			median(m.slices[target.Tollgate], cpu), m.ratio(target.Tollgate, target.Proxy, cpu), median(m.slices[target.Tollgate], allocationsOf))
 	}
-	for _, name := range []string{"chat", "chat-busy", "chat-48k", "call", "call-legacy"} {
+	for _, name := range []string{"chat", "chat-busy", "chat-20ms", "chat-48k", "call", "call-legacy"} {
 		if m := r.result(name); m != nil {
 			say("%s: p50 +%.0f µs, p99 +%.0f µs", m.title(), m.added(target.Tollgate, p50), m.added(target.Tollgate, p99))
 		}

@@ -42,6 +42,7 @@ var scenarios = []scenario{
 	{name: "chat-max", title: "chat completion, 1.5 KB, as fast as it goes, 64 connections", conns: connections, requests: chat("answer", smallBytes)},
 	{name: "chat", title: "chat completion, 1.5 KB, %s (25 %% of tollgate's maximum)", conns: connections, share: 0.25, of: "chat-max", requests: chat("answer", smallBytes)},
 	{name: "chat-busy", title: "chat completion, 1.5 KB, %s (60 %% of tollgate's maximum)", conns: connections, share: 0.60, of: "chat-max", requests: chat("answer", smallBytes)},
+	{name: "chat-20ms", title: "chat completion, 1.5 KB, %s, from a model that takes 20 ms", conns: connections, share: 0.25, of: "chat-max", requests: chat("answer-20ms", smallBytes)},
 	{name: "chat-48k", title: "chat completion, 48 KB, %s (10 %% of that maximum)", conns: connections, share: 0.10, of: "chat-max", requests: chat("answer", largeBytes)},
 	{name: "stream", title: "streamed chat, 50 chunks 5 ms apart, %s", conns: connections, rate: 40, requests: chat("stream-50-5ms", smallBytes), stream: true, chunks: 50},
 	{name: "call-max", title: "tools/call, MCP 2026-07-28, as fast as it goes, 64 connections", conns: connections, requests: modernCall},

@@ -13,7 +13,7 @@ const benchKey = "tg_bench_key_of_twenty_or_more_characters"
 // tollgateConfig has everything on: a key in a team of a customer, limits at each of them, prices, three tool servers.
 const tollgateConfig = `
 providers:
-  mock: {dialects: [chat], base_url: http://%[1]s/v1, api_key: env:MOCK_KEY, price: {input: 0.10 USD/1M, output: 0.40 USD/1M}}
+  mock: {dialects: [chat], base_url: http://%[1]s/v1, api_key: env:MOCK_KEY, connections: 4096, price: {input: 0.10 USD/1M, output: 0.40 USD/1M}}
 servers:
   modern: {url: http://%[1]s/mcp, trusted: true, price: {call: 0.000001 USD}}
   legacy: {url: http://%[1]s/mcp-legacy, trusted: true, price: {call: 0.000001 USD}}
