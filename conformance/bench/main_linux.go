@@ -62,7 +62,7 @@ type options struct {
 // The forms: rounds and slices of all, and of -short.
 const (
 	fullRounds, shortRounds = 5, 2
-	fullSlice, shortSlice   = 1500 * time.Millisecond, 500 * time.Millisecond
+	fullSlice, shortSlice   = 1500 * time.Millisecond, 400 * time.Millisecond
 )
 
 func parse(args []string) (*options, error) {
@@ -70,7 +70,7 @@ func parse(args []string) (*options, error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.BoolVar(&o.short, "short", false, "a first look in less than a minute; writes nothing")
 	f.IntVar(&o.rounds, "rounds", 0, "rounds per scenario (default 5; 2 with -short)")
-	f.DurationVar(&o.slice, "slice", 0, "how long each target is measured in each round (default 1.5s; 0.5s with -short)")
+	f.DurationVar(&o.slice, "slice", 0, "how long each target is measured in each round (default 1.5s; 0.4s with -short)")
 	f.IntVar(&o.idle, "idle", 500, "how many idle streams to hold for the memory of each")
 	f.IntVar(&o.streams, "streams", 0, "only send that many streams through tollgate and count those cut or hung")
 	only := f.String("only", "", "only scenarios whose name matches this regular expression, and no benchmarks of packages")
