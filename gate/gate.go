@@ -109,7 +109,7 @@ func (g *Gate) Do(ctx context.Context, call policy.Call, hold ledger.Hold, fn fu
 		spanRefused(span, err)
 		return err
 	}
-	g.meters.began(ctx, &p.call)
+	g.meters.began(&p.call)
 	defer p.end() // settles, whatever fn does
 	ctx, p.cancel = context.WithCancel(ctx)
 	p.ctx = callContext{ctx, p}

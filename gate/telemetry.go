@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -95,11 +96,11 @@ func spanRefused(span trace.Span, err error) {
 type meters struct {
 	duration metric.Float64Histogram
 	tokens   metric.Int64Histogram
-	cost     metric.Float64Counter
 	refusals metric.Int64Counter
-	active   metric.Int64UpDownCounter
+	cost     metric.Float64ObservableCounter
+	active   metric.Int64ObservableUpDownCounter
 
-	mu   sync.RWMutex
+	mu   sync.RWMutex // guards sets
 	sets map[labels]*labelSet
 }
 
@@ -111,10 +112,12 @@ type labels struct {
 }
 
 // labelSet is labels in the forms the instruments want, made once: a list of options per call would be an allocation
-// per call.
+// per call. What only adds up is counted here and read when somebody looks.
 type labelSet struct {
-	add             []metric.AddOption
 	record, in, out []metric.RecordOption
+	observe         []metric.ObserveOption
+	active          atomic.Int64
+	cost            atomic.Int64 // nano-USD
 }
 
 func newMeters(m metric.Meter) (*meters, error) {
@@ -127,10 +130,28 @@ func newMeters(m metric.Meter) (*meters, error) {
 		metric.WithDescription("Time of a call to a model or a tool, from its admission to its end."), metric.WithExplicitBucketBoundaries(secondsBuckets...))
 	ms.tokens, errs[1] = m.Int64Histogram("gen_ai.client.token.usage", metric.WithUnit("{token}"),
 		metric.WithDescription("Tokens that a model call used."), metric.WithExplicitBucketBoundaries(tokenBuckets...))
-	ms.cost, errs[2] = m.Float64Counter("tollgate.cost", metric.WithUnit("USD"), metric.WithDescription("Money that calls cost, estimates included."))
+	ms.cost, errs[2] = m.Float64ObservableCounter("tollgate.cost", metric.WithUnit("USD"), metric.WithDescription("Money that calls cost, estimates included."))
 	ms.refusals, errs[3] = m.Int64Counter("tollgate.refusals", metric.WithUnit("{call}"), metric.WithDescription("Calls not admitted, by reason."))
-	ms.active, errs[4] = m.Int64UpDownCounter("tollgate.active_calls", metric.WithUnit("{call}"), metric.WithDescription("Calls under way."))
-	return ms, errors.Join(errs[:]...)
+	ms.active, errs[4] = m.Int64ObservableUpDownCounter("tollgate.active_calls", metric.WithUnit("{call}"), metric.WithDescription("Calls under way."))
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, err
+	}
+	_, err := m.RegisterCallback(ms.observe, ms.cost, ms.active)
+	return ms, err
+}
+
+// observe reads what is counted in the label sets.
+func (ms *meters) observe(_ context.Context, o metric.Observer) error {
+	ms.mu.RLock()
+	defer ms.mu.RUnlock()
+	for l, s := range ms.sets {
+		if l.status == "" {
+			o.ObserveInt64(ms.active, s.active.Load(), s.observe...)
+		} else if n := s.cost.Load(); n > 0 {
+			o.ObserveFloat64(ms.cost, float64(n)/float64(ledger.USD), s.observe...)
+		}
+	}
+	return nil
 }
 
 // set returns the label set of l, made at most once.
@@ -152,7 +173,7 @@ func (ms *meters) set(l labels) *labelSet {
 		return metric.WithAttributeSet(attribute.NewSet(append(attrs[:len(attrs):len(attrs)], more...)...))
 	}
 	s = &labelSet{
-		add: []metric.AddOption{of()}, record: []metric.RecordOption{of()},
+		observe: []metric.ObserveOption{of()}, record: []metric.RecordOption{of()},
 		in:  []metric.RecordOption{of(attribute.String("gen_ai.token.type", "input"))},
 		out: []metric.RecordOption{of(attribute.String("gen_ai.token.type", "output"))},
 	}
@@ -191,8 +212,8 @@ func labelsOf(c *policy.Call, status ledger.Status) labels {
 	return l
 }
 
-func (ms *meters) began(ctx context.Context, c *policy.Call) {
-	ms.active.Add(ctx, 1, ms.set(labels{action: c.Action, upstream: c.Upstream}).add...)
+func (ms *meters) began(c *policy.Call) {
+	ms.set(labels{action: c.Action, upstream: c.Upstream}).active.Add(1)
 }
 
 func (ms *meters) refused(ctx context.Context, c *policy.Call, reason string) {
@@ -202,7 +223,7 @@ func (ms *meters) refused(ctx context.Context, c *policy.Call, reason string) {
 // settled counts a call that has ended and closes its span.
 func (g *Gate) settled(p *Permit, o *ledger.Outcome) {
 	ctx, ms, q := &p.ctx, g.meters, &o.Usage.Quantities
-	ms.active.Add(ctx, -1, ms.set(labels{action: p.call.Action, upstream: p.call.Upstream}).add...)
+	ms.set(labels{action: p.call.Action, upstream: p.call.Upstream}).active.Add(-1)
 	set := ms.set(labelsOf(&p.call, o.Status))
 	ms.duration.Record(ctx, o.Latency.Seconds(), set.record...)
 	out := q.OutputTokens + q.ReasoningTokens + q.AudioOutputTokens
@@ -211,9 +232,7 @@ func (g *Gate) settled(p *Permit, o *ledger.Outcome) {
 		ms.tokens.Record(ctx, in, set.in...)
 		ms.tokens.Record(ctx, out, set.out...)
 	}
-	if o.Usage.Cost > 0 {
-		ms.cost.Add(ctx, float64(o.Usage.Cost)/float64(ledger.USD), set.add...)
-	}
+	set.cost.Add(int64(o.Usage.Cost))
 	if !p.span.IsRecording() {
 		return
 	}
