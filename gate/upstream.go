@@ -21,7 +21,7 @@ import (
 const (
 	connectTimeout   = 5 * time.Second
 	firstByteTimeout = 10 * time.Minute // thinking models take minutes to their first byte
-	connsMax         = 256
+	connsMax         = 1024             // streams hold one each over HTTP/1.1
 	idleTimeout      = 90 * time.Second
 	headerBytesMax   = 256 << 10
 )
@@ -34,7 +34,7 @@ type Upstream struct {
 	Private     bool          // the address was written by the operator and may be private
 	Connect     time.Duration // 0: 5 s
 	FirstByte   time.Duration // until the response header; 0: 10 min
-	ConnsMax    int           // 0: 256
+	ConnsMax    int           // 0: 1024; calls beyond wait for one to be free
 	DialAddress string        // tests and unix sockets only: dial this instead (host:port, or unix:PATH)
 }
 

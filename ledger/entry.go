@@ -116,7 +116,8 @@ func (e *LimitError) Error() string {
 	case e.Never:
 		return s + "; it can never fit: raise the limit or ask for less"
 	case e.RetryAfter > 0:
-		return s + "; retry after " + e.RetryAfter.Round(time.Second).String()
+		// Rounded up: whoever obeys it must not be refused again.
+		return s + "; retry after " + (e.RetryAfter + time.Second - 1).Truncate(time.Second).String()
 	}
 	return s + "; retry when a running call ends"
 }

@@ -33,7 +33,7 @@ func (l *Ledger) fit(h *hold) error {
 		c.Advance(h.at)
 		h.hard = h.hard || c.Limit.Hard
 		if n := h.taken(&c.Limit); !c.Fits(n) {
-			worst = longer(worst, c.refuse(n, h.at))
+			worst = longer(worst, c.refuse(h, n, h.at))
 		}
 	}
 	if worst == nil {
@@ -48,7 +48,7 @@ func (l *Ledger) fitMore(h, more *hold, now int64) error {
 	for c := range h.counters() {
 		c.Advance(now)
 		if n := more.taken(&c.Limit) - h.taken(&c.Limit); c.Covers(h.at) && !c.Fits(n) {
-			return c.refuse(n, now)
+			return c.refuse(h, n, now)
 		}
 	}
 	return nil
@@ -65,10 +65,14 @@ func longer(a, b *LimitError) *LimitError {
 	return b
 }
 
-// refuse is the error for n more at a time when they do not fit.
-func (c *counter) refuse(n, now int64) *LimitError {
+// refuse is the error for n more, for h, at a time when they do not fit.
+func (c *counter) refuse(h *hold, n, now int64) *LimitError {
+	scope := c.scope
+	if who := h.who; scope.Level == KeyLevel && who != nil && who.Key != "" && scope.Name == who.KeyID {
+		scope.Name = who.Key // people know keys by name
+	}
 	e := &LimitError{
-		Limit: c.Limit.Text, Scope: c.scope.String(), Unit: c.Limit.Unit,
+		Limit: c.Limit.Text, Scope: scope.String(), Unit: c.Limit.Unit,
 		Left: limits.SpellAmount(c.Left(), c.Limit.Unit), Needed: limits.SpellAmount(n, c.Limit.Unit),
 		Never: n > c.Limit.Amount,
 	}

@@ -111,7 +111,7 @@ type Provider struct {
 	// FirstByte is how long to wait for the first byte of an answer. Default 10m.
 	FirstByte Duration `yaml:"first_byte"`
 
-	// Connections is how many may be open at once. Default 256.
+	// Connections is how many may be open at once; calls beyond wait for one to be free. Default 1024.
 	Connections int `yaml:"connections"`
 }
 
