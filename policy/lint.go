@@ -72,14 +72,14 @@ func (s *Set) Warnings() []Warning {
 func (s *Set) Unreached(servers, providers []string) []Warning {
 	var out []Warning
 	for _, r := range s.rules {
-		for side, names := range map[string][]string{"server": servers, "provider": providers} {
-			patterns := r.tools
-			if side == "provider" {
-				patterns = r.models
-			}
-			for _, p := range patterns {
-				if !slices.ContainsFunc(names, func(n string) bool { return p.Overlaps(glob.Pattern(n + "/*")) }) {
-					out = append(out, r.warn("%q matches nothing here: no %s of that name is configured", p, side))
+		for _, side := range []struct {
+			kind     string
+			names    []string
+			patterns []glob.Pattern
+		}{{"server", servers, r.tools}, {"provider", providers, r.models}} {
+			for _, p := range side.patterns {
+				if !slices.ContainsFunc(side.names, func(n string) bool { return p.Overlaps(glob.Pattern(n + "/*")) }) {
+					out = append(out, r.warn("%q matches nothing here: no %s of that name is configured", p, side.kind))
 				}
 			}
 		}
