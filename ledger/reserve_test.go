@@ -77,14 +77,14 @@ func TestRefusalsSayWhichLimitWhatIsLeftAndWhen(t *testing.T) {
 		hold  ledger.Hold
 		want  string
 	}{
-		{ledger.KeyLevel, "0.05 USD / 1d", ledger.Hold{Cost: 20_000_000}, `limit "0.05 USD / 1d" of key k1: 0.01 USD left, this call needs 0.02 USD; retry after 12h0m0s`},
+		{ledger.KeyLevel, "0.05 USD / 1d", ledger.Hold{Cost: 20_000_000}, `limit "0.05 USD / 1d" of key bot: 0.01 USD left, this call needs 0.02 USD; retry after 12h0m0s`},
 		{ledger.TeamLevel, "0.05 USD / 1M hard", ledger.Hold{Cost: 1, Worst: 20_000_000}, `limit "0.05 USD / 1M hard" of team platform: 0.01 USD left, this call needs 0.02 USD; retry after 396h0m0s`},
 		{ledger.UserLevel, "2 requests / 1m", ledger.Hold{}, `limit "2 requests / 1m" of user ann: 0 calls left, this call needs 1 call; retry after 1m1s`},
 		{ledger.CustomerLevel, "2 concurrent", ledger.Hold{}, `limit "2 concurrent" of customer acme: 0 calls left, this call needs 1 call; retry when a running call ends`},
-		{ledger.KeyLevel, "5k tokens / 1h", ledger.Hold{Tokens: 2000}, `limit "5k tokens / 1h" of key k1: 1000 tokens left, this call needs 2000 tokens; retry after 1h1m0s`},
-		{ledger.KeyLevel, "0.01 USD / 1d", ledger.Hold{Cost: 20_000_000}, `limit "0.01 USD / 1d" of key k1: 0.01 USD left, this call needs 0.02 USD; it can never fit: raise the limit or ask for less`},
-		{ledger.KeyLevel, "9 USD / 1d hard", ledger.Hold{Cost: 1, Worst: ledger.Unbounded}, `limit "9 USD / 1d hard" of key k1: 9.00 USD left, this call needs an amount that cannot be bounded; it can never fit: raise the limit or ask for less`},
-		{ledger.KeyLevel, "9M tokens / 1d hard", ledger.Hold{Tokens: 1, WorstTokens: ledger.Unbounded}, `limit "9M tokens / 1d hard" of key k1: 9000000 tokens left, this call needs an amount that cannot be bounded; it can never fit: raise the limit or ask for less`},
+		{ledger.KeyLevel, "5k tokens / 1h", ledger.Hold{Tokens: 2000}, `limit "5k tokens / 1h" of key bot: 1000 tokens left, this call needs 2000 tokens; retry after 1h1m0s`},
+		{ledger.KeyLevel, "0.01 USD / 1d", ledger.Hold{Cost: 20_000_000}, `limit "0.01 USD / 1d" of key bot: 0.01 USD left, this call needs 0.02 USD; it can never fit: raise the limit or ask for less`},
+		{ledger.KeyLevel, "9 USD / 1d hard", ledger.Hold{Cost: 1, Worst: ledger.Unbounded}, `limit "9 USD / 1d hard" of key bot: 9.00 USD left, this call needs an amount that cannot be bounded; it can never fit: raise the limit or ask for less`},
+		{ledger.KeyLevel, "9M tokens / 1d hard", ledger.Hold{Tokens: 1, WorstTokens: ledger.Unbounded}, `limit "9M tokens / 1d hard" of key bot: 9000000 tokens left, this call needs an amount that cannot be bounded; it can never fit: raise the limit or ask for less`},
 	} {
 		t.Run(tt.limit, func(t *testing.T) {
 			l, disk := inMemory(t, ledger.Config{Now: func() time.Time { return noon }})
@@ -119,7 +119,7 @@ func TestACallMustFitEveryLimitOnItsPath(t *testing.T) {
 		t.Fatal(over)
 	}
 	// Of the two that refuse it names the one that keeps the caller for longer.
-	if _, over := reserve(t, l, toolCall(), nil, ledger.Hold{}); over == nil || over.Scope != "key k1" {
+	if _, over := reserve(t, l, toolCall(), nil, ledger.Hold{}); over == nil || over.Scope != "key bot" {
 		t.Errorf("%v", over)
 	}
 	// What was refused took nothing anywhere.
