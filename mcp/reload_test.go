@@ -118,7 +118,9 @@ func TestTraceContext(t *testing.T) {
 		w := newTimed(t, gatetest.Options{Rules: allowAll}, map[string]script{"srv": srv}, nil)
 		session := w.open(t)
 		call := func(params string) {
-			w.ask(t, "POST", "/mcp", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"srv__a"`+params+`}}`, session, "Traceparent: "+header)
+			if status, body := w.ask(t, "POST", "/mcp", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"srv__a"`+params+`}}`, session, "Traceparent: "+header); !strings.Contains(body, `"result"`) {
+				t.Errorf("%d %s", status, body)
+			}
 		}
 		call("")
 		call(`,"_meta":{"traceparent":"` + meta + `"}`)

@@ -283,7 +283,7 @@ func TestRelativeProgramIsTheGateways(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = p.Stdout.Close() }()
-	p.Stop(t.Context())
+	<-p.Done() // it ends by itself
 	if err := p.Err(); err != nil {
 		t.Error(err)
 	}

@@ -55,7 +55,9 @@ func (x *exchange) request(m *rpc.Message, meta *era.Meta) {
 		x.turnAway(m, err)
 		return
 	}
-	defer x.session.finish(m.ID)
+	finish := sync.OnceFunc(func() { x.session.finish(m.ID) })
+	defer finish()
+	x.out.ending = finish // whoever has the answer may use its id again
 	x.serve(ctx, m, c)
 }
 

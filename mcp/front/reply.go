@@ -17,6 +17,8 @@ type reply struct {
 	w       http.ResponseWriter
 	accepts bool // the client takes event streams
 
+	ending func() // called before the last message goes out; nil: nothing is
+
 	parent *reply // of the batch this is a part of: it carries notifications, the answer is kept for it
 	kept   []byte // the answer, when there is a parent
 
@@ -120,6 +122,9 @@ func (o *reply) fail(id []byte, e *rpc.Error) {
 func (o *reply) last(status int, parts ...[]byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.ending != nil {
+		o.ending()
+	}
 	switch {
 	case o.over:
 		return
