@@ -131,7 +131,8 @@ func TestClientNames(t *testing.T) {
 	}
 	var c clients
 	p := &policy.Principal{Key: "k"}
-	if c.with(p, "") != p || c.with(p, "a/1") != c.with(p, "a/1") || c.with(p, "a/1").Client != "a/1" || p.Client != "" {
+	first := c.with(p, "a/1")
+	if c.with(p, "") != p || c.with(p, "a/1") != first || first.Client != "a/1" || p.Client != "" {
 		t.Error("a principal was changed, or made twice")
 	}
 	for i := range 2 * clientsKept {
