@@ -53,9 +53,6 @@ var onlyBy = map[string][]string{
 // sdkPackage is the MCP SDK's vocabulary; its own name is that of our package, so it is always imported as sdk.
 const sdkPackage = "github.com/mark3labs/mcp-go/mcp"
 
-// modulesKept imports modules by name only, to keep them in go.mod.
-const modulesKept = "internal/deps"
-
 // bannedNames are package names that say nothing of what is inside.
 var bannedNames = []string{"config", "models", "types", "utils", "util", "common", "server", "service", "pkg", "api", "helpers", "helper", "data", "info", "misc"}
 
@@ -102,7 +99,7 @@ func refused(f *File, p, name string) string {
 	if own, ok := strings.CutPrefix(p, Module+"/"); ok {
 		return refusedOwn(f, own)
 	}
-	if f.Test || fake(f.Dir) || f.Dir == modulesKept {
+	if f.Test || fake(f.Dir) {
 		return ""
 	}
 	longest := ""
@@ -125,7 +122,7 @@ func refusedOwn(f *File, own string) string {
 		return "" // an outside test may use whatever it likes to stand on
 	}
 	from, to := f.Top(), top(own)
-	if to == from || to == "internal" && own != modulesKept || slices.Contains(mayImport[from], to) {
+	if to == from || to == "internal" || slices.Contains(mayImport[from], to) {
 		return ""
 	}
 	if fake(f.Dir) && to != "cmd" {
