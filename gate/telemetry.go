@@ -31,7 +31,7 @@ var tokenBuckets = []float64{1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144
 var method = map[policy.Action]string{
 	policy.ToolList: "tools/list", policy.ToolCall: "tools/call", policy.ResourceList: "resources/list",
 	policy.ResourceRead: "resources/read", policy.PromptList: "prompts/list", policy.PromptGet: "prompts/get",
-	policy.Complete: "completion/complete", policy.SessionOpen: "initialize", policy.ServerDiscover: "server/discover",
+	policy.Complete: "completion/complete", policy.ResourceSubscribe: "resources/subscribe", policy.SessionOpen: "initialize", policy.ServerDiscover: "server/discover",
 	policy.ServerPing: "ping",
 }
 

@@ -93,18 +93,28 @@ func (b *backend) Degraded(servers []string) [][]byte {
 	return out
 }
 
+// enter counts a call on a server in, until leave; the error says why it may not begin.
+func (b *backend) enter(server string) (s *served, leave func(), err *rpc.Error) {
+	g := (*Gateway)(b)
+	if !g.enter() {
+		return nil, nil, rpc.Refused(http.StatusServiceUnavailable, "the gateway is shutting down")
+	}
+	s = (*g.served.Load())[server]
+	if s == nil || !s.enter() {
+		g.inFlight.Done()
+		return nil, nil, &rpc.Error{Code: rpc.CodeInternal, Message: "the server is being removed"}
+	}
+	return s, func() { s.calls.Done(); g.inFlight.Done() }, nil
+}
+
 // Call implements front.Backend: one gate.Do around one exchange.
 func (b *backend) Call(ctx context.Context, c *front.Call) (*era.Result, error) {
 	g := (*Gateway)(b)
-	if !g.enter() {
-		return nil, rpc.Refused(http.StatusServiceUnavailable, "the gateway is shutting down")
+	s, leave, refused := b.enter(c.Entry.Server)
+	if refused != nil {
+		return nil, refused
 	}
-	defer g.inFlight.Done()
-	s := (*g.served.Load())[c.Entry.Server]
-	if s == nil || !s.enter() {
-		return nil, &rpc.Error{Code: rpc.CodeInternal, Message: "the server is being removed"}
-	}
-	defer s.calls.Done()
+	defer leave()
 	within := s.def.Timeout
 	if within == 0 {
 		within = g.cfg.CallTimeout
@@ -135,11 +145,7 @@ func (s *served) do(ctx context.Context, c *front.Call) (*era.Result, error) {
 	}
 	var result *era.Result
 	err := s.g.cfg.Gate.Do(ctx, call, hold, func(ctx context.Context, p *gate.Permit) error {
-		answer, err := s.up.Call(ctx, &upstream.Exchange{
-			Permit: p, Method: c.Method, Name: c.Entry.Name, Params: c.Params,
-			Era: c.Context.Era, Version: c.Context.Version, Meta: c.Context.Meta, ProgressToken: c.Context.ProgressToken,
-			LogLevel: c.Context.LogLevel, Capabilities: c.Context.Capabilities, Notify: c.Notify,
-		})
+		answer, err := s.up.Call(ctx, exchangeOf(c, p))
 		if err == nil {
 			result, err = settle(p, c, answer)
 		}
@@ -151,6 +157,16 @@ func (s *served) do(ctx context.Context, c *front.Call) (*era.Result, error) {
 		return p.Synced(ctx)
 	})
 	return result, err
+}
+
+// exchangeOf is c on its way to its server under p.
+func exchangeOf(c *front.Call, p *gate.Permit) *upstream.Exchange {
+	x := c.Context
+	return &upstream.Exchange{
+		Permit: p, Method: c.Method, Name: c.Entry.Name, Params: c.Params,
+		Era: x.Era, Version: x.Version, Meta: x.Meta, ProgressToken: x.ProgressToken,
+		LogLevel: x.LogLevel, Capabilities: x.Capabilities, Notify: c.Notify, Ask: c.Ask, Client: c.Client,
+	}
 }
 
 // price is what a call costs: tools have one, the rest is free.

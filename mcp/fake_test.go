@@ -142,6 +142,14 @@ func (f *fake) Call(ctx context.Context, x *upstream.Exchange) (*upstream.Answer
 	return &upstream.Answer{Result: a.Result}, nil
 }
 
+func (f *fake) Subscribe(context.Context, *upstream.Exchange, func([]byte)) (func(), *upstream.Answer, error) {
+	return nil, &upstream.Answer{Error: &upstream.RPCError{Code: -32601, Raw: []byte(`{"code":-32601,"message":"no subscriptions"}`)}}, nil
+}
+
+func (f *fake) Tell(string, string, []byte) {}
+
+func (f *fake) Leave(string) {}
+
 func (f *fake) Close(context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -17,7 +17,10 @@ const (
 	PromptList   Action = "prompt.list"
 	PromptGet    Action = "prompt.get"
 	Complete     Action = "complete"
-	ScriptRun    Action = "script.run"
+
+	ResourceSubscribe Action = "resource.subscribe" // to hear of changes of one resource; judged as its read
+
+	ScriptRun Action = "script.run"
 
 	Chat        Action = "llm.chat"
 	Responses   Action = "llm.responses"

@@ -34,6 +34,13 @@ type Backend interface {
 	Degraded(servers []string) [][]byte
 	// Call makes a call. The error is ErrHidden or an *rpc.Error.
 	Call(ctx context.Context, c *Call) (*era.Result, error)
+	// Subscribe watches a resource for the caller of c until stop is called; see upstream.Server. The error is ErrHidden or
+	// an *rpc.Error.
+	Subscribe(ctx context.Context, c *Call, updated func(params []byte)) (stop func(), err error)
+	// Tell passes a client's notification on to the servers that keep a session for it. It does not wait.
+	Tell(client, method string, params []byte)
+	// Leave says that a client's session has ended. It does not wait.
+	Leave(client string)
 	// Refuse records a request that did not become a call.
 	Refuse(ctx context.Context, c policy.Call, reason string)
 }
@@ -51,6 +58,8 @@ type Call struct {
 	Args      []byte // raw arguments; nil: none
 	Context   *era.Context
 	Notify    func(method string, params []byte) // nil: nobody listens
+	Ask       upstream.Ask                       // nil: the caller can be asked nothing
+	Client    *upstream.Client                   // nil: the caller has no session
 }
 
 // Authenticator says who a request is from. Its error is an *oauth.Refusal.

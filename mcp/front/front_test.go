@@ -305,3 +305,11 @@ func BenchmarkList500(b *testing.B) {
 		}
 	}
 }
+
+func (h *hall) Subscribe(context.Context, *Call, func([]byte)) (func(), error) {
+	return nil, rpc.BadParams("nothing to subscribe to")
+}
+
+func (h *hall) Tell(string, string, []byte) {}
+
+func (h *hall) Leave(string) {}

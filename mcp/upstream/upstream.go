@@ -60,9 +60,9 @@ const (
 
 // Server is one MCP server. All methods are safe for concurrent use.
 //
-// A server's own requests to its client (elicitation, sampling, roots) are refused with -32601 and none of these
-// capabilities is declared to it; ping is answered. Between a modern caller and a modern server they are no requests but
-// results, which pass: there the caller's own capabilities are declared, without the tasks extension.
+// A legacy server asks its client in mid-call, by requests of its own (elicitation, sampling, roots): they go to the Ask of
+// the exchange they belong to, and what belongs to none, or could belong to several callers' exchanges, is refused with
+// -32601. Ping is answered here. A modern server asks by a result of type input_required, which Call returns as it came.
 type Server interface {
 	// Discover connects if need be, settles the era and fetches all lists, all pages, within bounds. It makes its own
 	// gate.Do of policy.ServerDiscover (and policy.SessionOpen for what outlives it), on nobody's behalf. It may be called
@@ -79,6 +79,20 @@ type Server interface {
 	// only where the server cannot have acted on it (404 for the session, -32020 or -32022). An error is a *Fault or
 	// ctx's or the gate's own.
 	Call(ctx context.Context, x *Exchange) (*Answer, error)
+
+	// Subscribe watches the resource x.Name for the caller of x: updated is called with the raw params of each
+	// notifications/resources/updated about it, from one goroutine at a time, until stop is called, which may be done more
+	// than once and does not wait. What the server has to be asked for it is asked under x.Permit, which is not settled
+	// here. An Answer is an error of the server's; the caller is then not subscribed and stop is nil. Watchers of one
+	// resource share what can be shared without one principal seeing another's.
+	Subscribe(ctx context.Context, x *Exchange, updated func(params []byte)) (stop func(), a *Answer, err error)
+
+	// Tell passes a notification of a client (notifications/roots/list_changed) on to the sessions that are kept for it. It
+	// does not wait; where there is no such session there is nothing to tell.
+	Tell(client, method string, params []byte)
+
+	// Leave ends the sessions kept for a client whose own has ended. It does not wait.
+	Leave(client string)
 
 	// Close ends sessions and stops the child: SIGTERM, then SIGKILL when ctx ends.
 	Close(ctx context.Context) error
@@ -99,9 +113,34 @@ type Exchange struct {
 	LogLevel      string // lowest level wanted by the caller; empty: no notifications/message
 	Capabilities  []byte // raw JSON object: what the caller declared
 
+	// Ask carries what the server asks in the middle of this exchange to its caller; it is not called after Call has
+	// returned. Nil: the caller can be asked nothing, and the server is told so by declaring no such capability to it.
+	Ask Ask
+
+	// Client is the session in which a legacy caller sent this; nil: it has none, as modern callers.
+	Client *Client
+
 	// Notify receives the notifications/progress and notifications/message of this exchange, in order, all before Call
 	// returns, from one goroutine at a time. params is a raw object, valid during the call, in which progressToken is
 	// already the caller's. Nil: they are dropped.
+	Notify func(method string, params []byte)
+}
+
+// Ask asks a caller something on behalf of a server: elicitation/create, sampling/createMessage or roots/list, with the raw
+// params object as the server sent it (nil: none). It blocks until the caller has answered or ctx has ended, because the
+// server takes its question back or its exchange is over. The answer, never nil, is the caller's result, or an error: the
+// caller's own, or why it cannot be asked. It may be called by several goroutines at a time.
+type Ask func(ctx context.Context, method string, params []byte) *Answer
+
+// Client is a legacy caller's session with the gateway. A legacy server that keeps sessions gets one of its own for it, so
+// that what is said in one belongs to the other.
+type Client struct {
+	ID string // of the session, unique in this process
+
+	// Ask carries what a server asks in the client's session outside of any exchange; nil: such requests are refused.
+	Ask Ask
+	// Notify takes notifications of that session that belong to no exchange: notifications/message and
+	// notifications/elicitation/complete. Nil: they are dropped. params is valid during the call.
 	Notify func(method string, params []byte)
 }
 
