@@ -307,7 +307,7 @@ func BenchmarkList500(b *testing.B) {
 }
 
 func (h *hall) Subscribe(context.Context, *Call, func([]byte)) (func(), error) {
-	return nil, rpc.BadParams("nothing to subscribe to")
+	return nil, ErrHidden
 }
 
 func (h *hall) Tell(string, string, []byte) {}
