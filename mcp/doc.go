@@ -10,16 +10,16 @@
 // policy.Action; a method that is not in it is refused.
 //
 // A call becomes one gate.Do. Inside it the exchange (method, raw params, era, request context, where notifications go)
-// travels as one value to package upstream, which speaks whichever era the server speaks, over streamable HTTP or over
-// the pipe of a supervised child. The answer is adapted to the caller's era by splicing, never by re-encoding.
+// travels as one value to package streamable or stdio, which speaks whichever era the server speaks, over streamable HTTP
+// or over the pipe of a supervised child. The answer is adapted to the caller's era by splicing, never by re-encoding.
 //
 // Lists, initialize, ping and the like never leave the gateway: they are answered from the catalog, which holds what every
 // server said of itself when it was last asked. A server is asked in the background, again and again while it is down;
 // its last good lists stay, marked stale, and only lists asked for within the first seconds after a start wait for it.
 //
 // The parts: package rpc reads and writes messages as bytes, era knows what surrounds them, catalog names and filters,
-// front is the HTTP side to agents, upstream the exchange with servers. This package looks after the servers and makes
-// the calls.
+// front is the HTTP side to agents, upstream the contract of an exchange with a server, which streamable and stdio carry.
+// This package looks after the servers and makes the calls.
 //
 // # Names
 //

@@ -41,7 +41,7 @@ type Gateway struct {
 
 // New makes a Gateway and begins to connect its servers in the background; it does not wait for them. It refuses a
 // Config without gate or authenticator, and servers or profiles whose names collide or break the rules.
-func New(cfg Config) (*Gateway, error) { return newGateway(cfg, upstream.New) }
+func New(cfg Config) (*Gateway, error) { return newGateway(cfg, dial) }
 
 func newGateway(cfg Config, dial func(upstream.Config) (upstream.Server, error)) (*Gateway, error) {
 	if cfg.Gate == nil || cfg.Auth == nil {

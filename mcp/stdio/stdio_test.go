@@ -1,6 +1,6 @@
 //go:build unix
 
-package upstream_test
+package stdio_test
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/tollgate/tollgate/internal/mcptest"
+	"github.com/tollgate/tollgate/internal/upstreamtest"
 	"github.com/tollgate/tollgate/mcp/upstream"
 )
 
@@ -35,7 +36,7 @@ func TestChildSettlesEra(t *testing.T) {
 		{"prints without end", []string{"prints"}, "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			noLeaks(t)
+			upstreamtest.NoLeaks(t)
 			f := newFixture(t, upstream.Config{Command: mcptest.Command(c.traits...), Env: quick(), Era: c.era})
 			o, err := f.Discover(t.Context())
 			if c.want == "" {
@@ -61,7 +62,7 @@ func TestChildSettlesEra(t *testing.T) {
 func TestChildThatExitsWhenProbedIsNotProbedAgain(t *testing.T) {
 	f := newFixture(t, upstream.Config{Command: mcptest.Command("fragile"), Env: quick()})
 	_, err := f.Discover(t.Context())
-	wantFault(t, err, upstream.Gone)
+	upstreamtest.WantFault(t, err, upstream.Gone)
 	if o, err := f.Discover(t.Context()); err != nil || o.Era != upstream.Legacy {
 		t.Errorf("the second start: %v, %v", o, err)
 	}
@@ -79,21 +80,21 @@ func TestProbeAgainWhereInitializeIsRefused(t *testing.T) {
 func TestCommandThatIsNotThere(t *testing.T) {
 	f := newFixture(t, upstream.Config{Command: []string{"no-such-server"}})
 	_, err := f.Discover(t.Context())
-	fault := wantFault(t, err, upstream.Unreachable)
+	fault := upstreamtest.WantFault(t, err, upstream.Unreachable)
 	if !strings.Contains(fault.Text, "command") {
 		t.Error(fault.Text)
 	}
-	wantFault(t, f.Ping(t.Context()), upstream.Unreachable)
+	upstreamtest.WantFault(t, f.Ping(t.Context()), upstream.Unreachable)
 }
 
 func TestChildGetsDeclaredEnvironmentAndCredentials(t *testing.T) {
 	t.Setenv("GATEWAY_SECRET", "canary-of-the-gateway")
 	f, _ := stdioFixture(t)
-	got := string(f.call(t, tool("env", "{}")).Result)
+	got := string(f.Answer(t, upstreamtest.Tool("env", "{}")).Result)
 	if !strings.Contains(got, "CREDENTIAL=canary-credential") || strings.Contains(got, "canary-of-the-gateway") {
 		t.Errorf("environment: %s", got)
 	}
-	if strings.Contains(f.log.String(), "canary") {
+	if strings.Contains(f.Log.String(), "canary") {
 		t.Error("a credential is in the log")
 	}
 }
@@ -101,9 +102,9 @@ func TestChildGetsDeclaredEnvironmentAndCredentials(t *testing.T) {
 func TestChildAnswersPassAsTheyCame(t *testing.T) {
 	for _, traits := range [][]string{nil, {"modern"}} {
 		f, o := stdioFixture(t, traits...)
-		x := tool("echo", `{"a": [1, 2.50]}`)
+		x := upstreamtest.Tool("echo", `{"a": [1, 2.50]}`)
 		x.Meta = []byte(`{"vendor/key":1}`)
-		got := string(f.call(t, x).Result)
+		got := string(f.Answer(t, x).Result)
 		want := `{"content":[],"structuredContent":{"args":{"a": [1, 2.50]},"meta":{"vendor/key":1`
 		if o.Era == upstream.Modern {
 			want += `,"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},` +
@@ -112,7 +113,7 @@ func TestChildAnswersPassAsTheyCame(t *testing.T) {
 		if want += `}},"big":12345678901234567890}`; got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
-		a := f.call(t, tool("unknown", "{}"))
+		a := f.Answer(t, upstreamtest.Tool("unknown", "{}"))
 		if a.Error == nil || a.Error.Code != -32602 || string(a.Error.Raw) != `{"code":-32602,"message":"Unknown tool","data":{"n":9007199254740993}}` {
 			t.Errorf("%+v", a.Error)
 		}
@@ -124,25 +125,25 @@ func TestCallersShareOnePipe(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 50 {
 		wg.Go(func() {
-			var n notified
-			x := tool("progress", "{}")
-			x.ProgressToken, x.Notify = strconv.AppendInt(nil, int64(i), 10), n.take
-			a, err := f.as(t.Context(), alice, x)
+			var n upstreamtest.Notified
+			x := upstreamtest.Tool("progress", "{}")
+			x.ProgressToken, x.Notify = strconv.AppendInt(nil, int64(i), 10), n.Take
+			a, err := f.As(t.Context(), upstreamtest.Alice, x)
 			if err != nil || !strings.Contains(string(a.Result), "done") {
 				t.Errorf("caller %d: %v", i, err)
 				return
 			}
-			for j, got := range n.got {
+			for j, got := range n.Got {
 				want := fmt.Sprintf(`notifications/progress {"progressToken":%d,"progress":%d,"x":12345678901234567890}`, i, j+1)
 				if got != want {
 					t.Errorf("caller %d: %s, want %s", i, got, want)
 				}
 			}
-			if len(n.got) != 100 {
-				t.Errorf("caller %d got %d notifications", i, len(n.got))
+			if len(n.Got) != 100 {
+				t.Errorf("caller %d got %d notifications", i, len(n.Got))
 			}
 			arg := fmt.Sprintf(`{"caller":%d}`, i)
-			if a, err := f.as(t.Context(), alice, tool("echo", arg)); err != nil || !strings.Contains(string(a.Result), arg) {
+			if a, err := f.As(t.Context(), upstreamtest.Alice, upstreamtest.Tool("echo", arg)); err != nil || !strings.Contains(string(a.Result), arg) {
 				t.Errorf("caller %d: %v", i, err)
 			}
 		})
@@ -152,35 +153,35 @@ func TestCallersShareOnePipe(t *testing.T) {
 
 func TestLogLinesOfNobodyReachNobody(t *testing.T) {
 	f, _ := stdioFixture(t)
-	var n notified
-	x := tool("log", "{}")
-	x.LogLevel, x.Notify = "debug", n.take
-	f.call(t, x)
-	if len(n.got) != 0 {
-		t.Errorf("got %q", n.got)
+	var n upstreamtest.Notified
+	x := upstreamtest.Tool("log", "{}")
+	x.LogLevel, x.Notify = "debug", n.Take
+	f.Answer(t, x)
+	if len(n.Got) != 0 {
+		t.Errorf("got %q", n.Got)
 	}
 }
 
 func TestFloodOfNotificationsIsBounded(t *testing.T) {
 	f, _ := stdioFixture(t)
-	var n notified
-	x := tool("flood", "{}")
-	x.ProgressToken, x.Notify = []byte("1"), n.take
-	if a := f.call(t, x); !strings.Contains(string(a.Result), "flooded") {
+	var n upstreamtest.Notified
+	x := upstreamtest.Tool("flood", "{}")
+	x.ProgressToken, x.Notify = []byte("1"), n.Take
+	if a := f.Answer(t, x); !strings.Contains(string(a.Result), "flooded") {
 		t.Errorf("%+v", a)
 	}
-	if len(n.got) == 0 {
+	if len(n.Got) == 0 {
 		t.Error("all were dropped")
 	}
 }
 
 func TestChildsOwnRequestsAreRefused(t *testing.T) {
 	f, _ := stdioFixture(t)
-	if a := f.call(t, tool("ask", "{}")); !strings.Contains(string(a.Result), "asked") {
+	if a := f.Answer(t, upstreamtest.Tool("ask", "{}")); !strings.Contains(string(a.Result), "asked") {
 		t.Errorf("%+v", a)
 	}
-	f.call(t, tool("change", "{}"))
-	if c := <-f.changed; c != upstream.ToolsChanged {
+	f.Answer(t, upstreamtest.Tool("change", "{}"))
+	if c := <-f.Changed; c != upstream.ToolsChanged {
 		t.Errorf("heard %q", c)
 	}
 }
@@ -188,7 +189,7 @@ func TestChildsOwnRequestsAreRefused(t *testing.T) {
 func TestKilledChildIsStartedAgain(t *testing.T) {
 	f, _ := stdioFixture(t)
 	pid := func() int {
-		raw := string(f.call(t, tool("pid", "{}")).Result)
+		raw := string(f.Answer(t, upstreamtest.Tool("pid", "{}")).Result)
 		digits := strings.Map(func(r rune) rune {
 			if r >= '0' && r <= '9' {
 				return r
@@ -205,23 +206,23 @@ func TestKilledChildIsStartedAgain(t *testing.T) {
 	slow := make(chan error, 1)
 	going := make(chan struct{})
 	go func() {
-		x := tool("slow", "{}")
+		x := upstreamtest.Tool("slow", "{}")
 		x.ProgressToken, x.Notify = []byte("1"), func(string, []byte) { close(going) }
-		_, err := f.as(context.Background(), alice, x)
+		_, err := f.As(context.Background(), upstreamtest.Alice, x)
 		slow <- err
 	}()
 	<-going
 	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	fault := wantFault(t, <-slow, upstream.Gone)
+	fault := upstreamtest.WantFault(t, <-slow, upstream.Gone)
 	if !strings.Contains(fault.Text, "exited before it answered") {
 		t.Error(fault.Text)
 	}
 	if second := pid(); second == first {
 		t.Error("the dead child answers")
 	}
-	for c := range f.changed {
+	for c := range f.Changed {
 		if c == upstream.Lost {
 			break
 		}
@@ -231,14 +232,14 @@ func TestKilledChildIsStartedAgain(t *testing.T) {
 func TestChildThatKeepsDyingIsNotStartedWithoutPause(t *testing.T) {
 	f, _ := stdioFixture(t)
 	for range 2 {
-		f.wantFault(t, tool("exit", "{}"), upstream.Gone)
-		for c := range f.changed { // the death has been counted
+		f.WantFault(t, upstreamtest.Tool("exit", "{}"), upstream.Gone)
+		for c := range f.Changed { // the death has been counted
 			if c == upstream.Lost {
 				break
 			}
 		}
 	}
-	fault := f.wantFault(t, tool("echo", "{}"), upstream.Unreachable)
+	fault := f.WantFault(t, upstreamtest.Tool("echo", "{}"), upstream.Unreachable)
 	if !strings.Contains(fault.Text, "started again in") {
 		t.Error(fault.Text)
 	}
@@ -246,8 +247,8 @@ func TestChildThatKeepsDyingIsNotStartedWithoutPause(t *testing.T) {
 
 func TestLineThatNeverEnds(t *testing.T) {
 	f, _ := stdioFixture(t)
-	f.wantFault(t, tool("huge", "{}"), upstream.TooLarge)
-	if a := f.call(t, tool("echo", "{}")); a.Result == nil {
+	f.WantFault(t, upstreamtest.Tool("huge", "{}"), upstream.TooLarge)
+	if a := f.Answer(t, upstreamtest.Tool("echo", "{}")); a.Result == nil {
 		t.Errorf("the next call: %+v", a)
 	}
 }
@@ -255,25 +256,25 @@ func TestLineThatNeverEnds(t *testing.T) {
 func TestCallerWhoLeavesIsToldToTheChild(t *testing.T) {
 	f, _ := stdioFixture(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	x := tool("slow", "{}")
+	x := upstreamtest.Tool("slow", "{}")
 	x.ProgressToken, x.Notify = []byte("1"), func(string, []byte) { cancel() }
-	if _, err := f.as(ctx, alice, x); !errors.Is(err, context.Canceled) {
+	if _, err := f.As(ctx, upstreamtest.Alice, x); !errors.Is(err, context.Canceled) {
 		t.Errorf("the call ended with %v", err)
 	}
-	f.call(t, tool("echo", "{}")) // the pipe is in order
+	f.Answer(t, upstreamtest.Tool("echo", "{}")) // the pipe is in order
 	if err := f.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"cancelled on request", "the input has ended"} {
-		if !strings.Contains(f.log.String(), want) {
-			t.Errorf("the child did not see that %s:\n%s", want, f.log.String())
+		if !strings.Contains(f.Log.String(), want) {
+			t.Errorf("the child did not see that %s:\n%s", want, f.Log.String())
 		}
 	}
-	f.wantFault(t, tool("echo", "{}"), upstream.Unreachable)
+	f.WantFault(t, upstreamtest.Tool("echo", "{}"), upstream.Unreachable)
 }
 
 func TestManyServersLeaveNothing(t *testing.T) {
-	noLeaks(t)
+	upstreamtest.NoLeaks(t)
 	t.Run("servers", func(t *testing.T) {
 		for i := range 30 {
 			traits := []string{}
@@ -284,7 +285,7 @@ func TestManyServersLeaveNothing(t *testing.T) {
 			if _, err := f.Discover(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			f.call(t, tool("echo", "{}"))
+			f.Answer(t, upstreamtest.Tool("echo", "{}"))
 			if err := f.Close(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -298,7 +299,7 @@ func TestManyServersLeaveNothing(t *testing.T) {
 
 func TestEveryMessageHasItsEntry(t *testing.T) {
 	f, _ := stdioFixture(t)
-	f.call(t, tool("echo", "{}"))
+	f.Answer(t, upstreamtest.Tool("echo", "{}"))
 	if err := f.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -311,4 +312,9 @@ func TestEveryMessageHasItsEntry(t *testing.T) {
 	if n := len(slices.DeleteFunc(got, func(s string) bool { return !strings.HasPrefix(s, "posted ok") })); n != 3 {
 		t.Errorf("%d calls ended well: %q", n, got)
 	}
+}
+
+func BenchmarkCallStdio(b *testing.B) {
+	f, _ := stdioFixture(b)
+	upstreamtest.Benchmark(b, f)
 }

@@ -1,4 +1,4 @@
-package upstream
+package streamable
 
 import (
 	"bytes"
@@ -17,23 +17,18 @@ import (
 	"github.com/tollgate/tollgate/gate"
 	"github.com/tollgate/tollgate/internal/strictjson"
 	"github.com/tollgate/tollgate/ledger"
+	"github.com/tollgate/tollgate/mcp/upstream"
+	"github.com/tollgate/tollgate/mcp/wire"
 	"github.com/tollgate/tollgate/policy"
 )
 
 const (
-	// bodyBytesMax bounds one answer, a whole event stream included: the largest honest ones are images and files as
-	// base64, below 10 MiB.
-	bodyBytesMax = 32 << 20
 	// errorBodyMax bounds the body of an HTTP error: it holds one JSON-RPC error or nothing of use.
 	errorBodyMax = 1 << 20
 	// eventBytesMax bounds one event of a stream.
 	eventBytesMax = 8 << 20
-	// probeTimeout is how long a server may take to answer server/discover before it is taken for a legacy one.
-	probeTimeout = 5 * time.Second
 	// discoverTimeout bounds a whole Discover over HTTP: a server that hangs must not hold up the others' lists.
 	discoverTimeout = 60 * time.Second
-	// callTimeout bounds a call whose context has no deadline.
-	callTimeout = 10 * time.Minute
 	// sideTimeout bounds what is sent beside a call: cancelled, refusals, DELETE.
 	sideTimeout = 2 * time.Second
 	// tailTimeout is how long the end of a stream is awaited once the answer is there, so that its connection can be used
@@ -45,69 +40,70 @@ const (
 	ownRequestsMax = 100
 )
 
-// httpServer is a server reached by streamable HTTP.
-type httpServer struct {
-	cfg  Config
+// Server is an MCP server reached by streamable HTTP. It is an upstream.Server; [New] makes it.
+type Server struct {
+	cfg  upstream.Config
 	self []byte // clientInfo
 	ids  atomic.Int64
 
-	peer     atomic.Pointer[peer]         // nil until Discover has settled the era
-	headers  atomic.Pointer[paramHeaders] // of the modern server's tools
-	lingers  atomic.Int32                 // streams in a row that it left open behind the answer
-	discover chan struct{}                // holds one token: one Discover at a time
+	peer     atomic.Pointer[wire.Peer]         // nil until Discover has settled the era
+	headers  atomic.Pointer[wire.ParamHeaders] // of the modern server's tools
+	lingers  atomic.Int32                      // streams in a row that it left open behind the answer
+	discover chan struct{}                     // holds one token: one Discover at a time
 	sessions sessions
 	watch    watch
 }
 
-func newHTTP(cfg Config, self []byte) *httpServer {
-	s := &httpServer{cfg: cfg, self: self, discover: make(chan struct{}, 1)}
+// New makes a Server of cfg, which has a URL. It connects to nothing yet.
+func New(cfg upstream.Config) (*Server, error) {
+	if err := cfg.Prepare(); err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, self: cfg.ClientInfo(), discover: make(chan struct{}, 1)}
 	s.sessions.init(s)
-	return s
+	return s, nil
 }
 
-// own is a call that the gateway makes in its own name.
-func (c *Config) own(a policy.Action) policy.Call { return policy.Call{Action: a, Upstream: c.Name} }
-
 // Call implements Server.
-func (s *httpServer) Call(ctx context.Context, x *Exchange) (*Answer, error) {
+func (s *Server) Call(ctx context.Context, x *upstream.Exchange) (*upstream.Answer, error) {
 	p := s.peer.Load()
 	if p == nil {
-		return nil, s.cfg.fault(Unreachable, nil, "is not connected yet")
+		return nil, s.cfg.Fault(upstream.Unreachable, nil, "is not connected yet")
 	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, callTimeout)
+		ctx, cancel = context.WithTimeout(ctx, wire.CallTimeout)
 		defer cancel()
 	}
-	var a *Answer
+	var a *upstream.Answer
 	var err error
-	if p.era == Modern {
+	if p.Era == upstream.Modern {
 		a, err = s.callModern(ctx, x, p)
 	} else {
 		a, err = s.callLegacy(ctx, x)
 	}
-	var f *Fault
-	if errors.As(err, &f) && f.Kind == Unreachable && f.HTTP == 0 {
-		s.cfg.changed(Lost)
+	var f *upstream.Fault
+	if errors.As(err, &f) && f.Kind == upstream.Unreachable && f.HTTP == 0 {
+		s.cfg.Heard(upstream.Lost)
 	}
 	return a, err
 }
 
 // callModern sends x and mends once what a server refuses before it acts: headers made from an old schema, a version it
 // did not mean.
-func (s *httpServer) callModern(ctx context.Context, x *Exchange, p *peer) (*Answer, error) {
+func (s *Server) callModern(ctx context.Context, x *upstream.Exchange, p *wire.Peer) (*upstream.Answer, error) {
 	a, err := s.exchange(ctx, x, p, nil)
 	if err != nil || a.Error == nil || a.Error.HTTP != http.StatusBadRequest {
 		return a, err
 	}
 	switch a.Error.Code {
-	case codeHeaderMismatch:
+	case wire.CodeHeaderMismatch:
 		if err := s.relist(ctx, p); err != nil {
 			return a, nil // the server's own words say more than why they could not be mended
 		}
-	case codeVersion:
-		if !slices.Contains(supported(a.Error), modernVersion) {
-			s.cfg.changed(Lost) // it has become another server: Discover finds out which
+	case wire.CodeVersion:
+		if !slices.Contains(wire.Supported(a.Error), wire.ModernVersion) {
+			s.cfg.Heard(upstream.Lost) // it has become another server: Discover finds out which
 			return a, nil
 		}
 	default:
@@ -117,14 +113,14 @@ func (s *httpServer) callModern(ctx context.Context, x *Exchange, p *peer) (*Ans
 }
 
 // relist fetches the tools of a modern server anew, for the headers they want.
-func (s *httpServer) relist(ctx context.Context, p *peer) error {
-	return s.cfg.Gate.Do(ctx, s.cfg.own(policy.ServerDiscover), ledger.Hold{}, func(ctx context.Context, permit *gate.Permit) error {
-		o := &Offer{}
-		tools, err := o.list(ctx, s.asker(permit, p, nil), "tools/list", "tools")
+func (s *Server) relist(ctx context.Context, p *wire.Peer) error {
+	return s.cfg.Gate.Do(ctx, s.cfg.Own(policy.ServerDiscover), ledger.Hold{}, func(ctx context.Context, permit *gate.Permit) error {
+		o := &upstream.Offer{}
+		tools, err := wire.List(ctx, o, s.asker(permit, p, nil), "tools/list", "tools")
 		if err != nil {
 			return err
 		}
-		_, headers, _ := sortTools(tools)
+		_, headers, _ := wire.SortTools(tools)
 		s.headers.Store(&headers)
 		permit.Done(ledger.OK, 0, "")
 		return nil
@@ -132,18 +128,18 @@ func (s *httpServer) relist(ctx context.Context, p *peer) error {
 }
 
 // asker sends the gateway's own requests under permit.
-func (s *httpServer) asker(permit *gate.Permit, p *peer, in *session) ask {
-	return func(ctx context.Context, method string, params []byte) (*Answer, error) {
-		return s.exchange(ctx, &Exchange{Permit: permit, Method: method, Params: params}, p, in)
+func (s *Server) asker(permit *gate.Permit, p *wire.Peer, in *session) wire.Asker {
+	return func(ctx context.Context, method string, params []byte) (*upstream.Answer, error) {
+		return s.exchange(ctx, &upstream.Exchange{Permit: permit, Method: method, Params: params}, p, in)
 	}
 }
 
 // exchange sends x once, in the session in if the server is a legacy one, and reads its answer.
-func (s *httpServer) exchange(ctx context.Context, x *Exchange, p *peer, in *session) (*Answer, error) {
+func (s *Server) exchange(ctx context.Context, x *upstream.Exchange, p *wire.Peer, in *session) (*upstream.Answer, error) {
 	id := s.ids.Add(1)
-	o := &outgoing{id: id, method: x.Method, name: x.Name, params: x.Params, meta: p.metaOf(ctx, x, id, s.self)}
+	o := &wire.Request{ID: id, Method: x.Method, Name: x.Name, Params: x.Params, Meta: p.Meta(ctx, x, id, s.self)}
 	t := &turn{server: s, exchange: x, id: id, peer: p, session: in, retry: retryDefault}
-	resp, err := t.post(ctx, o.body(), o)
+	resp, err := t.post(ctx, o.Body(), o)
 	if err != nil {
 		return nil, t.ended(ctx, err)
 	}
@@ -156,10 +152,10 @@ func (s *httpServer) exchange(ctx context.Context, x *Exchange, p *peer, in *ses
 
 // turn is one request on the wire and what comes back for it.
 type turn struct {
-	server   *httpServer
-	exchange *Exchange
+	server   *Server
+	exchange *upstream.Exchange
 	id       int64
-	peer     *peer
+	peer     *wire.Peer
 	session  *session // nil for a modern server
 
 	sent        bool
@@ -170,19 +166,19 @@ type turn struct {
 }
 
 // post sends body under the exchange's permit. o is nil for what is no request.
-func (t *turn) post(ctx context.Context, body []byte, o *outgoing) (*http.Response, error) {
+func (t *turn) post(ctx context.Context, body []byte, o *wire.Request) (*http.Response, error) {
 	req, err := t.request(ctx, http.MethodPost, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json, text/event-stream")
-	if o != nil && t.peer.era == Modern {
-		var p paramHeaders
+	if o != nil && t.peer.Era == upstream.Modern {
+		var p wire.ParamHeaders
 		if known := t.server.headers.Load(); known != nil {
 			p = *known
 		}
-		p.modern(req.Header, o)
+		p.Set(req.Header, o)
 	}
 	t.sent = true
 	return t.server.cfg.Gate.RoundTrip(t.exchange.Permit, req)
@@ -193,18 +189,18 @@ func (t *turn) request(ctx context.Context, method string, body io.Reader) (*htt
 	c := &t.server.cfg
 	req, err := http.NewRequestWithContext(ctx, method, c.URL.String(), body)
 	if err != nil {
-		return nil, c.fault(Unreachable, err, "has a URL that cannot be used")
+		return nil, c.Fault(upstream.Unreachable, err, "has a URL that cannot be used")
 	}
 	h := req.Header
 	h.Set("User-Agent", "tollgate/"+c.Version)
 	h.Set("Accept-Encoding", "identity") // a compressed stream is late, and a small body can be a large answer
-	if t.peer.version != "" {
-		h.Set(sdk.HeaderProtocolVersion, t.peer.version)
+	if t.peer.Version != "" {
+		h.Set(sdk.HeaderProtocolVersion, t.peer.Version)
 	}
 	if t.session != nil && t.session.id != "" {
 		h.Set(sdk.HeaderSessionID, t.session.id)
 	}
-	if parent, state := traceOf(ctx); parent != "" {
+	if parent, state := wire.TraceOf(ctx); parent != "" {
 		h.Set("Traceparent", parent)
 		if state != "" {
 			h.Set("Tracestate", state)
@@ -221,9 +217,9 @@ func (t *turn) request(ctx context.Context, method string, body io.Reader) (*htt
 // ended explains err and, when the caller is gone, tells a legacy server so: closing the stream does not.
 func (t *turn) ended(ctx context.Context, err error) error {
 	if t.sent && ctx.Err() != nil && t.session != nil && t.exchange.Method != "initialize" {
-		t.beside(ctx, cancelled(t.id))
+		t.beside(ctx, wire.Cancelled(t.id))
 	}
-	return t.server.cfg.broken(ctx, err)
+	return t.server.cfg.Broken(ctx, err)
 }
 
 // beside posts what no answer is expected to, whatever has become of ctx.
@@ -240,26 +236,26 @@ func (t *turn) beside(ctx context.Context, body []byte) {
 }
 
 // read reads the answer from resp, following a stream until it comes.
-func (t *turn) read(ctx context.Context, resp *http.Response) (*Answer, error) {
+func (t *turn) read(ctx context.Context, resp *http.Response) (*upstream.Answer, error) {
 	defer func() { _ = resp.Body.Close() }()
 	c := &t.server.cfg
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if e := resp.Header.Get("Content-Encoding"); e != "" && e != "identity" {
-		return nil, c.fault(Garbage, nil, "sent a compressed answer that nobody asked for")
+		return nil, c.Fault(upstream.Garbage, nil, "sent a compressed answer that nobody asked for")
 	}
 	if resp.StatusCode >= 300 {
 		return t.refused(resp, kind)
 	}
 	switch kind {
 	case "application/json":
-		m, err := readMessage(resp, bodyBytesMax)
+		m, err := readMessage(resp, wire.AnswerBytesMax)
 		if err != nil {
 			return nil, t.unreadable(err)
 		}
-		if !m.answers(t.id) && !m.unrouted() {
-			return nil, c.fault(Garbage, nil, "answered another request than it was asked")
+		if !m.Answers(t.id) && !m.Unrouted() {
+			return nil, c.Fault(upstream.Garbage, nil, "answered another request than it was asked")
 		}
-		return m.answer(resp.StatusCode), nil
+		return m.Answer(resp.StatusCode), nil
 	case "text/event-stream":
 		a, err := t.stream(ctx, resp)
 		for err == nil && a == nil {
@@ -267,15 +263,15 @@ func (t *turn) read(ctx context.Context, resp *http.Response) (*Answer, error) {
 		}
 		return a, err
 	case "":
-		return nil, c.fault(Garbage, nil, "took the request without an answer (status %d)", resp.StatusCode)
+		return nil, c.Fault(upstream.Garbage, nil, "took the request without an answer (status %d)", resp.StatusCode)
 	}
-	return nil, c.fault(Garbage, nil, "answered neither JSON nor an event stream")
+	return nil, c.Fault(upstream.Garbage, nil, "answered neither JSON nor an event stream")
 }
 
 // refused reads the answer of an HTTP error.
-func (t *turn) refused(resp *http.Response, kind string) (*Answer, error) {
+func (t *turn) refused(resp *http.Response, kind string) (*upstream.Answer, error) {
 	c, status := &t.server.cfg, resp.StatusCode
-	f := c.fault(Unreachable, nil, "answered HTTP status %d", status)
+	f := c.Fault(upstream.Unreachable, nil, "answered HTTP status %d", status)
 	f.HTTP = status
 	switch {
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
@@ -284,16 +280,16 @@ func (t *turn) refused(resp *http.Response, kind string) (*Answer, error) {
 		f.Text = "server " + c.Name + " answered with a redirect: write the address it leads to in the config"
 	case kind == "application/json":
 		m, err := readMessage(resp, errorBodyMax)
-		if err == nil && (m.answers(t.id) || m.unrouted()) && m.at[atError].Present() {
-			a := m.answer(status)
-			if t.sessionLost(a.Error, m.unrouted()) {
-				return nil, errSessionLost
+		if err == nil && (m.Answers(t.id) || m.Unrouted()) && m.Failed() {
+			a := m.Answer(status)
+			if t.sessionLost(a.Error, m.Unrouted()) {
+				return nil, c.Fault(upstream.Gone, errSessionLost, "has forgotten the session")
 			}
 			return a, nil
 		}
 	}
-	if t.sessionLost(&RPCError{HTTP: status}, true) {
-		return nil, errSessionLost
+	if t.sessionLost(&upstream.RPCError{HTTP: status}, true) {
+		return nil, c.Fault(upstream.Gone, errSessionLost, "has forgotten the session")
 	}
 	return nil, f
 }
@@ -301,7 +297,7 @@ func (t *turn) refused(resp *http.Response, kind string) (*Answer, error) {
 func (t *turn) unreadable(err error) error {
 	var bad *strictjson.Error
 	if errors.As(err, &bad) || errors.Is(err, errNotMessage) {
-		return t.server.cfg.fault(Garbage, err, "answered something that is not an MCP message")
+		return t.server.cfg.Fault(upstream.Garbage, err, "answered something that is not an MCP message")
 	}
 	return err
 }
@@ -310,9 +306,9 @@ func (t *turn) unreadable(err error) error {
 var errNotMessage = errors.New("not a message")
 
 // readMessage reads a body of at most max bytes as one message.
-func readMessage(resp *http.Response, max int64) (*message, error) {
+func readMessage(resp *http.Response, max int64) (*wire.Message, error) {
 	if resp.ContentLength > max {
-		return nil, errTooLarge
+		return nil, upstream.ErrTooLarge
 	}
 	var buf bytes.Buffer
 	if resp.ContentLength > 0 {
@@ -323,9 +319,9 @@ func readMessage(resp *http.Response, max int64) (*message, error) {
 		return nil, err
 	}
 	if n > max {
-		return nil, errTooLarge
+		return nil, upstream.ErrTooLarge
 	}
-	m, err := parseMessage(buf.Bytes())
+	m, err := wire.Parse(buf.Bytes())
 	if err != nil {
 		return nil, errors.Join(errNotMessage, err)
 	}
@@ -333,48 +329,43 @@ func readMessage(resp *http.Response, max int64) (*message, error) {
 }
 
 // Ping implements Server. An error answer is a sign of life too.
-func (s *httpServer) Ping(ctx context.Context) error {
+func (s *Server) Ping(ctx context.Context) error {
 	p := s.peer.Load()
 	if p == nil {
-		return s.cfg.fault(Unreachable, nil, "is not connected yet")
+		return s.cfg.Fault(upstream.Unreachable, nil, "is not connected yet")
 	}
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, wire.ProbeTimeout)
 	defer cancel()
-	err := s.cfg.Gate.Do(ctx, s.cfg.own(policy.ServerPing), ledger.Hold{}, func(ctx context.Context, permit *gate.Permit) error {
-		var a *Answer
+	err := s.cfg.Gate.Do(ctx, s.cfg.Own(policy.ServerPing), ledger.Hold{}, func(ctx context.Context, permit *gate.Permit) error {
+		var a *upstream.Answer
 		var err error
-		if p.era == Legacy {
-			a, err = s.callLegacy(ctx, &Exchange{Permit: permit, Method: "ping"})
+		if p.Era == upstream.Legacy {
+			a, err = s.callLegacy(ctx, &upstream.Exchange{Permit: permit, Method: "ping"})
 		} else {
-			a, err = s.exchange(ctx, &Exchange{Permit: permit, Method: "server/discover"}, p, nil)
+			a, err = s.exchange(ctx, &upstream.Exchange{Permit: permit, Method: "server/discover"}, p, nil)
 		}
 		if err == nil {
-			done(permit, a)
+			upstream.Done(permit, a)
 		}
 		return err
 	})
-	return s.cfg.asFault(err)
-}
-
-// done settles one of the gateway's own calls by its answer.
-func done(permit *gate.Permit, a *Answer) {
-	if a.Error != nil {
-		permit.Done(ledger.Failed, a.Error.Code, "")
-		return
-	}
-	permit.Done(ledger.OK, 0, "")
+	return s.cfg.AsFault(err)
 }
 
 // Close implements Server.
-func (s *httpServer) Close(ctx context.Context) error {
+func (s *Server) Close(ctx context.Context) error {
 	s.watch.close()
 	s.sessions.close(ctx)
 	return nil
 }
 
-// changed tells the gateway, if it listens.
-func (c *Config) changed(what Change) {
-	if c.Changed != nil {
-		c.Changed(what)
-	}
+// Subscribe implements upstream.Server.
+func (s *Server) Subscribe(context.Context, *upstream.Exchange, func(params []byte)) (stop func(), a *upstream.Answer, err error) {
+	return nil, upstream.NoSubscriptions(), nil
 }
+
+// Tell implements upstream.Server.
+func (s *Server) Tell(client, method string, params []byte) {}
+
+// Leave implements upstream.Server.
+func (s *Server) Leave(client string) {}

@@ -1,4 +1,4 @@
-package upstream_test
+package upstreamtest
 
 import (
 	"bytes"
@@ -16,13 +16,10 @@ import (
 	"github.com/tollgate/tollgate/gate"
 	"github.com/tollgate/tollgate/internal/gatetest"
 	"github.com/tollgate/tollgate/internal/mcptest"
-	"github.com/tollgate/tollgate/internal/secret"
 	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/mcp/upstream"
 	"github.com/tollgate/tollgate/policy"
 )
-
-func TestMain(m *testing.M) { mcptest.Main(m) }
 
 const allowAll = `{version: 1, rules: [{id: all, effect: allow, tools: ["*"]}]}`
 
@@ -44,59 +41,55 @@ func (vault) Env(p *gate.Permit) ([]string, error) {
 	return []string{"CREDENTIAL=canary-credential"}, nil
 }
 
-// fixture is a Server named tracker behind a real gate.
-type fixture struct {
+// Fixture is a Server named tracker behind a real gate.
+type Fixture struct {
 	*gatetest.Fixture
 	upstream.Server
-	log *safeBuffer
+	Log *Buffer // what it logs
 
-	mu      sync.Mutex
-	changes []upstream.Change
-	changed chan upstream.Change
+	Changed chan upstream.Change // what it hears, the first hundred
 }
 
-// safeBuffer is a bytes.Buffer for several goroutines.
-type safeBuffer struct {
+// Buffer is a bytes.Buffer for several goroutines.
+type Buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
-func (s *safeBuffer) Write(p []byte) (int, error) {
+func (s *Buffer) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.b.Write(p)
 }
 
-func (s *safeBuffer) String() string {
+func (s *Buffer) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.b.String()
 }
 
-// newFixture makes the Server of cfg, whose gate and name are filled in, and closes it at the end.
-func newFixture(t testing.TB, cfg upstream.Config) *fixture {
+// New makes the Server of cfg, whose gate and name are filled in, by dial, and closes it at the end.
+func New[S upstream.Server](t testing.TB, cfg upstream.Config, dial func(upstream.Config) (S, error)) *Fixture {
 	t.Helper()
-	f := &fixture{log: &safeBuffer{}, changed: make(chan upstream.Change, 100)}
+	f := &Fixture{Log: &Buffer{}, Changed: make(chan upstream.Change, 100)}
 	f.Fixture = gatetest.New(t, gatetest.Options{Rules: allowAll,
 		Upstreams: []gate.Upstream{{Side: policy.Tools, Name: "tracker", URL: cfg.URL, Private: true}}})
 	cfg.Gate, cfg.Name, cfg.Version = f.Gate, "tracker", "1.2.3"
-	cfg.Log = slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	cfg.Log = slog.New(slog.NewTextHandler(f.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if cfg.Vault == nil {
 		cfg.Vault = vault{}
 	}
 	cfg.Changed = func(c upstream.Change) {
-		f.mu.Lock()
-		f.changes = append(f.changes, c)
-		f.mu.Unlock()
 		select {
-		case f.changed <- c:
+		case f.Changed <- c:
 		default:
 		}
 	}
-	var err error
-	if f.Server, err = upstream.New(cfg); err != nil {
+	up, err := dial(cfg)
+	if err != nil {
 		t.Fatal(err)
 	}
+	f.Server = up
 	t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel() // no grace: a child that is deaf to its end of input is killed
@@ -107,24 +100,8 @@ func newFixture(t testing.TB, cfg upstream.Config) *fixture {
 	return f
 }
 
-// httpFixture is a Server at u, discovered.
-func httpFixture(t testing.TB, s *mcptest.Server) (*fixture, *upstream.Offer) {
-	t.Helper()
-	return discovered(t, newFixture(t, upstream.Config{URL: s.URL}))
-}
-
-// stdioFixture is a child with these traits, discovered.
-func stdioFixture(t testing.TB, traits ...string) (*fixture, *upstream.Offer) {
-	t.Helper()
-	return discovered(t, newFixture(t, upstream.Config{Command: mcptest.Command(traits...), Env: quick()}))
-}
-
-// quick spares children built with the race detector its second at exit.
-func quick() map[string]secret.String {
-	return map[string]secret.String{"GORACE": secret.New("atexit_sleep_ms=0")}
-}
-
-func discovered(t testing.TB, f *fixture) (*fixture, *upstream.Offer) {
+// Discovered is f when its server is known.
+func Discovered(t testing.TB, f *Fixture) (*Fixture, *upstream.Offer) {
 	t.Helper()
 	o, err := f.Discover(context.Background())
 	if err != nil {
@@ -133,16 +110,17 @@ func discovered(t testing.TB, f *fixture) (*fixture, *upstream.Offer) {
 	return f, o
 }
 
-var alice = &policy.Principal{Key: "alice", KeyID: "k1"}
+// Alice is a principal.
+var Alice = &policy.Principal{Key: "alice", KeyID: "k1"}
 
-// tool is an exchange that calls a tool.
-func tool(name, args string) *upstream.Exchange {
+// Tool is an exchange that calls a tool.
+func Tool(name, args string) *upstream.Exchange {
 	return &upstream.Exchange{Method: "tools/call", Name: name, Params: fmt.Appendf(nil, `{"name":%q,"arguments":%s}`, name, args),
 		Era: upstream.Modern, Version: mcptest.Modern}
 }
 
-// as calls x for p through the gate, as the gateway does.
-func (f *fixture) as(ctx context.Context, p *policy.Principal, x *upstream.Exchange) (*upstream.Answer, error) {
+// As calls x for p through the gate, as the gateway does.
+func (f *Fixture) As(ctx context.Context, p *policy.Principal, x *upstream.Exchange) (*upstream.Answer, error) {
 	call := policy.Call{Principal: p, Action: policy.ToolCall, Upstream: "tracker", Target: x.Name,
 		Tool: &policy.Tool{Server: "tracker", Name: x.Name, Kind: "tool"}}
 	var a *upstream.Answer
@@ -159,24 +137,25 @@ func (f *fixture) as(ctx context.Context, p *policy.Principal, x *upstream.Excha
 	return a, err
 }
 
-// call is as for alice; it must not fail.
-func (f *fixture) call(t testing.TB, x *upstream.Exchange) *upstream.Answer {
+// Answer is As for Alice; it must not fail.
+func (f *Fixture) Answer(t testing.TB, x *upstream.Exchange) *upstream.Answer {
 	t.Helper()
-	a, err := f.as(context.Background(), alice, x)
+	a, err := f.As(context.Background(), Alice, x)
 	if err != nil {
 		t.Fatal(err, errors.Unwrap(err))
 	}
 	return a
 }
 
-// wantFault calls x and wants a fault of that kind whose text tells nothing it should not.
-func (f *fixture) wantFault(t testing.TB, x *upstream.Exchange, kind upstream.FaultKind) *upstream.Fault {
+// WantFault calls x and wants a fault of that kind whose text tells nothing it should not.
+func (f *Fixture) WantFault(t testing.TB, x *upstream.Exchange, kind upstream.FaultKind) *upstream.Fault {
 	t.Helper()
-	_, err := f.as(context.Background(), alice, x)
-	return wantFault(t, err, kind)
+	_, err := f.As(context.Background(), Alice, x)
+	return WantFault(t, err, kind)
 }
 
-func wantFault(t testing.TB, err error, kind upstream.FaultKind) *upstream.Fault {
+// WantFault wants err to be a fault of that kind whose text tells nothing it should not.
+func WantFault(t testing.TB, err error, kind upstream.FaultKind) *upstream.Fault {
 	t.Helper()
 	var fault *upstream.Fault
 	if !errors.As(err, &fault) || fault.Kind != kind {
@@ -193,15 +172,16 @@ func wantFault(t testing.TB, err error, kind upstream.FaultKind) *upstream.Fault
 	return fault
 }
 
-// notified collects notifications.
-type notified struct{ got []string }
+// Notified collects notifications.
+type Notified struct{ Got []string }
 
-func (n *notified) take(method string, params []byte) {
-	n.got = append(n.got, method+" "+string(params))
+// Take takes one.
+func (n *Notified) Take(method string, params []byte) {
+	n.Got = append(n.Got, method+" "+string(params))
 }
 
-// noLeaks fails if goroutines are left that were not there when it was called.
-func noLeaks(t *testing.T) {
+// NoLeaks fails if goroutines are left that were not there when it was called.
+func NoLeaks(t testing.TB) {
 	t.Helper()
 	before := runtime.NumGoroutine()
 	t.Cleanup(func() {

@@ -1,4 +1,4 @@
-package upstream
+package wire
 
 import (
 	"context"
@@ -6,31 +6,43 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tollgate/tollgate/internal/strictjson"
+	"github.com/tollgate/tollgate/mcp/upstream"
 )
 
 // The protocol versions spoken to servers.
 const (
-	modernVersion = "2026-07-28"
-	newestLegacy  = "2025-11-25"
+	ModernVersion = "2026-07-28"
+	NewestLegacy  = "2025-11-25"
 )
 
-var legacyVersions = [...]string{"2024-11-05", "2025-03-26", "2025-06-18", newestLegacy}
+var legacyVersions = [...]string{"2024-11-05", "2025-03-26", "2025-06-18", NewestLegacy}
 
 // JSON-RPC and MCP error codes that decide how to go on.
 const (
-	codeMethod         = -32601
-	codeHeaderMismatch = -32020
-	codeCapability     = -32021
-	codeVersion        = -32022
-	codeNoSession      = -32000 // what servers made with the reference SDKs say, with status 400, to a session they do not know
+	CodeMethod         = -32601
+	CodeHeaderMismatch = -32020
+	CodeCapability     = -32021
+	CodeVersion        = -32022
+	CodeNoSession      = -32000 // what servers made with the reference SDKs say, with status 400, to a session they do not know
 )
 
 // tasksExtension is not declared to any server: its task ids would have to be routed.
 const tasksExtension = "io.modelcontextprotocol/tasks"
+
+const (
+	// AnswerBytesMax bounds one answer, a whole event stream included: the largest honest ones are images and files as
+	// base64, below 10 MiB.
+	AnswerBytesMax = 32 << 20
+	// ProbeTimeout is how long a server may take to answer server/discover before it is taken for a legacy one.
+	ProbeTimeout = 5 * time.Second
+	// CallTimeout bounds a call whose context has no deadline.
+	CallTimeout = 10 * time.Minute
+)
 
 // answerLimits bound the scan of what a server sends. Its bytes are bounded already; this only keeps a hostile shape from
 // costing more than its size.
@@ -50,16 +62,16 @@ const (
 
 var messagePaths = strictjson.Compile("id", "method", "params", "params.progressToken", "params.level", "result", "error", "error.code")
 
-// message is one scanned message of a server.
-type message struct {
-	raw    []byte
-	method string // empty: a response
+// Message is one scanned message of a server.
+type Message struct {
+	Raw    []byte
+	Method string // empty: a response
 	at     [messageFields]strictjson.Value
 }
 
-// parseMessage scans what a server sent: a request, a notification or a response.
-func parseMessage(raw []byte) (*message, error) {
-	m := &message{raw: raw}
+// Parse scans what a server sent: a request, a notification or a response.
+func Parse(raw []byte) (*Message, error) {
+	m := &Message{Raw: raw}
 	if err := messagePaths.Scan(raw, answerLimits, m.at[:]); err != nil {
 		return nil, err
 	}
@@ -68,7 +80,7 @@ func parseMessage(raw []byte) (*message, error) {
 		if err != nil || method == "" {
 			return nil, errors.New("a message whose method is no name")
 		}
-		m.method = method
+		m.Method = method
 		return m, nil
 	}
 	result, failure := m.at[atResult], m.at[atError]
@@ -83,36 +95,45 @@ func parseMessage(raw []byte) (*message, error) {
 	return m, nil
 }
 
-func (m *message) get(field int) []byte {
+// ID is the raw id; nil: none.
+func (m *Message) ID() []byte { return m.get(atID) }
+
+// Token is the raw params.progressToken; nil: none.
+func (m *Message) Token() []byte { return m.get(atToken) }
+
+// Failed reports whether m is an error.
+func (m *Message) Failed() bool { return m.at[atError].Present() }
+
+func (m *Message) get(field int) []byte {
 	if v := m.at[field]; v.Present() {
-		return v.In(m.raw)
+		return v.In(m.Raw)
 	}
 	return nil
 }
 
-// request reports whether an answer is expected.
-func (m *message) request() bool { return m.method != "" && m.at[atID].Present() }
+// Request reports whether an answer is expected.
+func (m *Message) Request() bool { return m.Method != "" && m.at[atID].Present() }
 
-// unrouted reports whether m is an error that names no request: the server could not tell which one it answers.
-func (m *message) unrouted() bool {
+// Unrouted reports whether m is an error that names no request: the server could not tell which one it answers.
+func (m *Message) Unrouted() bool {
 	return m.at[atError].Present() && (!m.at[atID].Present() || m.at[atID].Kind == 'n')
 }
 
-// answers reports whether m is the response to the request id.
-func (m *message) answers(id int64) bool {
-	return m.method == "" && string(m.get(atID)) == strconv.FormatInt(id, 10)
+// Answers reports whether m is the response to the request id.
+func (m *Message) Answers(id int64) bool {
+	return m.Method == "" && string(m.get(atID)) == strconv.FormatInt(id, 10)
 }
 
-// answer is m, a response, as an Answer.
-func (m *message) answer(status int) *Answer {
+// Answer is m, a response, as an Answer.
+func (m *Message) Answer(status int) *upstream.Answer {
 	if m.at[atResult].Present() {
-		return &Answer{Result: m.get(atResult)}
+		return &upstream.Answer{Result: m.get(atResult)}
 	}
 	code, err := strconv.Atoi(string(m.get(atCode)))
 	if err != nil { // 1e3, or beyond an int: no code that anything is decided on
 		code = 0
 	}
-	return &Answer{Error: &RPCError{Code: code, Raw: m.get(atError), HTTP: status}}
+	return &upstream.Answer{Error: &upstream.RPCError{Code: code, Raw: m.get(atError), HTTP: status}}
 }
 
 // text is the text of the string value v of raw.
@@ -123,31 +144,31 @@ func text(v strictjson.Value, raw []byte) (string, error) {
 	return strictjson.Unquote(v.In(raw))
 }
 
-// outgoing is a request on its way, in the era of its server.
-type outgoing struct {
-	id     int64
-	method string
-	name   string // for Mcp-Name
-	params []byte // raw object without _meta, or nil
-	meta   []byte // raw object, or nil
+// Request is a request on its way, in the era of its server.
+type Request struct {
+	ID     int64
+	Method string
+	Name   string // for Mcp-Name
+	Params []byte // raw object without _meta, or nil
+	Meta   []byte // raw object, or nil
 }
 
-// body is o as a JSON-RPC message.
-func (o *outgoing) body() []byte {
-	b := make([]byte, 0, len(o.method)+len(o.params)+len(o.meta)+80)
+// Body is o as a JSON-RPC message.
+func (o *Request) Body() []byte {
+	b := make([]byte, 0, len(o.Method)+len(o.Params)+len(o.Meta)+80)
 	b = append(b, `{"jsonrpc":"2.0","id":`...)
-	b = strconv.AppendInt(b, o.id, 10)
+	b = strconv.AppendInt(b, o.ID, 10)
 	b = append(b, `,"method":`...)
-	b = strictjson.Quote(b, o.method)
-	if o.params != nil || o.meta != nil {
+	b = strictjson.Quote(b, o.Method)
+	if o.Params != nil || o.Meta != nil {
 		b = append(b, `,"params":{`...)
 		n := len(b)
-		b = appendInside(b, o.params)
-		if o.meta != nil {
+		b = appendInside(b, o.Params)
+		if o.Meta != nil {
 			if len(b) > n {
 				b = append(b, ',')
 			}
-			b = append(append(b, `"_meta":`...), o.meta...)
+			b = append(append(b, `"_meta":`...), o.Meta...)
 		}
 		b = append(b, '}')
 	}
@@ -164,9 +185,9 @@ func appendInside(b, obj []byte) []byte {
 	return append(b, obj[v.Start+1:][inside.Start:inside.End]...)
 }
 
-// metaOf is params._meta of the request id for x on this hop: the caller's own members, and what the era and the trace
+// Meta is params._meta of the request id for x on this hop: the caller's own members, and what the era and the trace
 // want. Nil: none.
-func (p *peer) metaOf(ctx context.Context, x *Exchange, id int64, self []byte) []byte {
+func (p *Peer) Meta(ctx context.Context, x *upstream.Exchange, id int64, self []byte) []byte {
 	b := appendInside([]byte{'{'}, x.Meta)
 	add := func(name string, raw []byte) {
 		if len(b) > 1 {
@@ -175,8 +196,8 @@ func (p *peer) metaOf(ctx context.Context, x *Exchange, id int64, self []byte) [
 		b = append(append(append(b, '"'), name...), `":`...)
 		b = append(b, raw...)
 	}
-	if p.era == Modern {
-		add("io.modelcontextprotocol/protocolVersion", []byte(`"`+modernVersion+`"`))
+	if p.Era == upstream.Modern {
+		add("io.modelcontextprotocol/protocolVersion", []byte(`"`+ModernVersion+`"`))
 		add("io.modelcontextprotocol/clientCapabilities", declared(x))
 		add("io.modelcontextprotocol/clientInfo", self)
 		if x.LogLevel != "" {
@@ -186,7 +207,7 @@ func (p *peer) metaOf(ctx context.Context, x *Exchange, id int64, self []byte) [
 	if x.ProgressToken != nil && x.Notify != nil {
 		add("progressToken", strconv.AppendInt(nil, id, 10))
 	}
-	if parent, state := traceOf(ctx); parent != "" {
+	if parent, state := TraceOf(ctx); parent != "" {
 		add("traceparent", strictjson.Quote(nil, parent))
 		if state != "" {
 			add("tracestate", strictjson.Quote(nil, state))
@@ -200,9 +221,9 @@ func (p *peer) metaOf(ctx context.Context, x *Exchange, id int64, self []byte) [
 
 // declared is what is said of the caller's capabilities to a modern server. Between modern peers elicitation, sampling
 // and roots travel inside results, so the caller's own word goes on; for a legacy caller there is none.
-func declared(x *Exchange) []byte {
+func declared(x *upstream.Exchange) []byte {
 	b := []byte{'{'}
-	if x.Era != Modern {
+	if x.Era != upstream.Modern {
 		return append(b, '}')
 	}
 	add := func(v strictjson.Value, value []byte) {
@@ -225,8 +246,8 @@ func declared(x *Exchange) []byte {
 	return append(b, '}')
 }
 
-// traceOf is the W3C trace context of ctx; empty: none.
-func traceOf(ctx context.Context) (parent, state string) {
+// TraceOf is the W3C trace context of ctx; empty: none.
+func TraceOf(ctx context.Context) (parent, state string) {
 	sc := trace.SpanContextFromContext(ctx)
 	if !sc.IsValid() {
 		return "", ""
@@ -234,8 +255,8 @@ func traceOf(ctx context.Context) (parent, state string) {
 	return fmt.Sprintf("00-%s-%s-%s", sc.TraceID(), sc.SpanID(), sc.TraceFlags()), sc.TraceState().String()
 }
 
-// notification is a notification to a server.
-func notification(method, params string) []byte {
+// Notification is a notification to a server.
+func Notification(method, params string) []byte {
 	b := strictjson.Quote([]byte(`{"jsonrpc":"2.0","method":`), method)
 	if params != "" {
 		b = append(append(b, `,"params":`...), params...)
@@ -243,15 +264,15 @@ func notification(method, params string) []byte {
 	return append(b, '}')
 }
 
-// cancelled tells a server that nobody waits for the request id any more.
-func cancelled(id int64) []byte {
-	return notification("notifications/cancelled", `{"requestId":`+strconv.FormatInt(id, 10)+`,"reason":"the caller is gone or out of time"}`)
+// Cancelled tells a server that nobody waits for the request id any more.
+func Cancelled(id int64) []byte {
+	return Notification("notifications/cancelled", `{"requestId":`+strconv.FormatInt(id, 10)+`,"reason":"the caller is gone or out of time"}`)
 }
 
-// refusal answers a server's own request: ping with a sign of life, all else with -32601.
-func refusal(m *message) []byte {
+// Refusal answers a server's own request: ping with a sign of life, all else with -32601.
+func Refusal(m *Message) []byte {
 	b := append([]byte(`{"jsonrpc":"2.0","id":`), m.get(atID)...)
-	if m.method == "ping" {
+	if m.Method == "ping" {
 		return append(b, `,"result":{}}`...)
 	}
 	return append(b, `,"error":{"code":-32601,"message":"the gateway declared no such capability"}}`...)
@@ -260,42 +281,49 @@ func refusal(m *message) []byte {
 // levels are the log levels, lowest first.
 var levels = [...]string{"debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"}
 
-func levelRank(level string) int { return slices.Index(levels[:], level) }
+// LevelRank orders log levels: the higher, the worse; unknown ones are below all.
+func LevelRank(level string) int { return slices.Index(levels[:], level) }
 
-// deliver hands a notification of x's own to its caller, in the caller's words: progress with the caller's token,
+// Deliver hands a notification of x's own to its caller, in the caller's words: progress with the caller's token,
 // messages from the wanted level up.
-func (x *Exchange) deliver(m *message, id int64) {
+func Deliver(x *upstream.Exchange, m *Message, id int64) {
 	if x.Notify == nil || m.at[atParams].Kind != '{' {
 		return
 	}
 	params := m.at[atParams]
-	switch m.method {
+	switch m.Method {
 	case "notifications/progress":
 		token := m.at[atToken]
 		if x.ProgressToken == nil || string(m.get(atToken)) != strconv.FormatInt(id, 10) {
 			return
 		}
-		x.Notify(m.method, strictjson.Splice(params.In(m.raw), strictjson.Edit{
+		x.Notify(m.Method, strictjson.Splice(params.In(m.Raw), strictjson.Edit{
 			Start: token.Start - params.Start, End: token.End - params.Start, With: x.ProgressToken,
 		}))
 	case "notifications/message":
-		level, err := text(m.at[atLevel], m.raw)
-		if x.LogLevel == "" || err != nil || levelRank(level) < levelRank(x.LogLevel) {
+		level, err := text(m.at[atLevel], m.Raw)
+		if x.LogLevel == "" || err != nil || LevelRank(level) < LevelRank(x.LogLevel) {
 			return
 		}
-		x.Notify(m.method, params.In(m.raw))
+		x.Notify(m.Method, params.In(m.Raw))
 	}
 }
 
-// changeOf is the change that a notification announces.
-func changeOf(method string) (Change, bool) {
+// ChangeOf is the change that a notification announces.
+func ChangeOf(method string) (upstream.Change, bool) {
 	switch method {
 	case "notifications/tools/list_changed":
-		return ToolsChanged, true
+		return upstream.ToolsChanged, true
 	case "notifications/resources/list_changed":
-		return ResourcesChanged, true
+		return upstream.ResourcesChanged, true
 	case "notifications/prompts/list_changed":
-		return PromptsChanged, true
+		return upstream.PromptsChanged, true
 	}
 	return "", false
+}
+
+// Integer reads a raw JSON integer.
+func Integer(raw []byte) (int64, bool) {
+	n, err := strconv.ParseInt(string(raw), 10, 64)
+	return n, err == nil
 }

@@ -1,9 +1,8 @@
-package upstream
+package stdio
 
 import (
 	"context"
 	"errors"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -11,6 +10,8 @@ import (
 
 	"github.com/tollgate/tollgate/gate"
 	"github.com/tollgate/tollgate/ledger"
+	"github.com/tollgate/tollgate/mcp/upstream"
+	"github.com/tollgate/tollgate/mcp/wire"
 	"github.com/tollgate/tollgate/policy"
 	"github.com/tollgate/tollgate/sandbox"
 )
@@ -33,9 +34,9 @@ const (
 	secretBytesMin = 8
 )
 
-// stdioServer is a server behind the pipe of a supervised child.
-type stdioServer struct {
-	cfg  Config
+// Server is an MCP server behind the pipe of a supervised child. It is an upstream.Server; [New] makes it.
+type Server struct {
+	cfg  upstream.Config
 	self []byte
 	ids  atomic.Int64
 	base context.Context // of every child; ends at the end of Close
@@ -58,17 +59,21 @@ type launch struct {
 	err   error
 }
 
-func newStdio(cfg Config, self []byte) *stdioServer {
-	s := &stdioServer{cfg: cfg, self: self}
+// New makes a Server of cfg, which has a Command. It starts nothing yet.
+func New(cfg upstream.Config) (*Server, error) {
+	if err := cfg.Prepare(); err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, self: cfg.ClientInfo()}
 	s.base, s.stop = context.WithCancel(context.Background())
-	return s
+	return s, nil
 }
 
 // Call implements Server.
-func (s *stdioServer) Call(ctx context.Context, x *Exchange) (*Answer, error) {
+func (s *Server) Call(ctx context.Context, x *upstream.Exchange) (*upstream.Answer, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, callTimeout)
+		ctx, cancel = context.WithTimeout(ctx, wire.CallTimeout)
 		defer cancel()
 	}
 	for again := false; ; again = true {
@@ -88,23 +93,23 @@ func (s *stdioServer) Call(ctx context.Context, x *Exchange) (*Answer, error) {
 	}
 }
 
-func (s *stdioServer) exchange(ctx context.Context, x *Exchange, p *pipe) (*Answer, error) {
+func (s *Server) exchange(ctx context.Context, x *upstream.Exchange, p *pipe) (*upstream.Answer, error) {
 	id := s.ids.Add(1)
-	return p.send(ctx, x, &outgoing{id: id, method: x.Method, params: x.Params, meta: p.peer.metaOf(ctx, x, id, s.self)})
+	return p.send(ctx, x, &wire.Request{ID: id, Method: x.Method, Params: x.Params, Meta: p.peer.Meta(ctx, x, id, s.self)})
 }
 
 // connect returns the running child, started if need be. A child that keeps dying is not started again before its
 // backoff is over.
-func (s *stdioServer) connect(ctx context.Context) (*pipe, error) {
+func (s *Server) connect(ctx context.Context) (*pipe, error) {
 	s.mu.Lock()
 	l := s.current
 	if l == nil || l.over() {
 		if wait := s.backoff(); wait > 0 || s.closed {
 			s.mu.Unlock()
 			if wait > 0 {
-				return nil, s.cfg.fault(Unreachable, nil, "keeps exiting and is started again in %s", wait.Round(time.Second))
+				return nil, s.cfg.Fault(upstream.Unreachable, nil, "keeps exiting and is started again in %s", wait.Round(time.Second))
 			}
-			return nil, s.cfg.fault(Unreachable, nil, "is being stopped")
+			return nil, s.cfg.Fault(upstream.Unreachable, nil, "is being stopped")
 		}
 		l = s.launch()
 	}
@@ -128,7 +133,7 @@ func (l *launch) over() bool {
 }
 
 // backoff is how long the next start has to wait. s.mu is held.
-func (s *stdioServer) backoff() time.Duration {
+func (s *Server) backoff() time.Duration {
 	if s.deaths <= 1 { // the first death may be an accident: the next call works
 		return 0
 	}
@@ -137,7 +142,7 @@ func (s *stdioServer) backoff() time.Duration {
 }
 
 // launch begins a start. s.mu is held.
-func (s *stdioServer) launch() *launch {
+func (s *Server) launch() *launch {
 	leaving, leave := context.WithCancel(context.Background())
 	l := &launch{ready: make(chan struct{}), leave: leave}
 	s.current = l
@@ -149,10 +154,10 @@ func (s *stdioServer) launch() *launch {
 }
 
 // live is the life of one child: a gate.Do of its own.
-func (s *stdioServer) live(leaving context.Context, l *launch) {
+func (s *Server) live(leaving context.Context, l *launch) {
 	began := time.Now()
 	served := false
-	err := s.cfg.Gate.Do(s.base, s.cfg.own(policy.SessionOpen), ledger.Hold{}, func(ctx context.Context, permit *gate.Permit) error {
+	err := s.cfg.Gate.Do(s.base, s.cfg.Own(policy.SessionOpen), ledger.Hold{}, func(ctx context.Context, permit *gate.Permit) error {
 		starting, cancel := context.WithTimeout(ctx, startTimeout)
 		stop := context.AfterFunc(leaving, cancel)
 		p, err := s.start(ctx, starting, permit)
@@ -185,24 +190,24 @@ func (s *stdioServer) live(leaving context.Context, l *launch) {
 	closed := s.closed
 	s.mu.Unlock()
 	if !served {
-		l.err = s.cfg.asFault(err)
+		l.err = s.cfg.AsFault(err)
 		close(l.ready)
 	}
 	if served && !closed {
 		s.cfg.Log.Warn("a tool server exited", "server", s.cfg.Name, "err", l.pipe.process.Err())
-		s.cfg.changed(Lost)
+		s.cfg.Heard(upstream.Lost)
 	}
 }
 
 // start starts the child, which lives as long as ctx, and shakes hands with it while starting lasts.
-func (s *stdioServer) start(ctx, starting context.Context, permit *gate.Permit) (*pipe, error) {
+func (s *Server) start(ctx, starting context.Context, permit *gate.Permit) (*pipe, error) {
 	spec, err := s.spec(permit)
 	if err != nil {
 		return nil, err
 	}
 	process, err := sandbox.Start(ctx, spec)
 	if err != nil {
-		return nil, s.cfg.fault(Unreachable, err, "could not be started: check its command in the config")
+		return nil, s.cfg.Fault(upstream.Unreachable, err, "could not be started: check its command in the config")
 	}
 	permit.Sent()
 	p := newPipe(&s.cfg, process, permit)
@@ -217,7 +222,7 @@ func (s *stdioServer) start(ctx, starting context.Context, permit *gate.Permit) 
 }
 
 // spec says how the child is run: with what the config and the vault declare for it, and nothing else.
-func (s *stdioServer) spec(permit *gate.Permit) (sandbox.Spec, error) {
+func (s *Server) spec(permit *gate.Permit) (sandbox.Spec, error) {
 	spec := sandbox.Spec{
 		Argv: s.cfg.Command, Dir: s.cfg.Dir, Limits: sandbox.Limits{OpenFiles: openFilesMax},
 		Log: s.cfg.Log.With("server", s.cfg.Name),
@@ -241,14 +246,14 @@ func (s *stdioServer) spec(permit *gate.Permit) (sandbox.Spec, error) {
 }
 
 // handshake settles the era, and opens the session of a legacy server.
-func (s *stdioServer) handshake(ctx context.Context, p *pipe) error {
+func (s *Server) handshake(ctx context.Context, p *pipe) error {
 	s.mu.Lock()
-	skip := s.skip && s.cfg.Era != Modern
+	skip := s.skip && s.cfg.Era != upstream.Modern
 	s.mu.Unlock()
-	p.peer = &peer{era: Modern, version: modernVersion}
+	p.peer = &wire.Peer{Era: upstream.Modern, Version: wire.ModernVersion}
 	do := s.asker(p, p.permit)
 	if !skip {
-		found, err := s.cfg.probe(ctx, do)
+		found, err := wire.Probe(ctx, &s.cfg, do)
 		if err != nil && p.alive() {
 			return err
 		}
@@ -263,27 +268,27 @@ func (s *stdioServer) handshake(ctx context.Context, p *pipe) error {
 			return nil
 		}
 	}
-	p.peer = &peer{era: Legacy}
-	a, err := do(ctx, "initialize", initializeParams(s.self))
+	p.peer = &wire.Peer{Era: upstream.Legacy}
+	a, err := do(ctx, "initialize", wire.InitializeParams(s.self))
 	if err != nil {
 		return err
 	}
-	found, err := s.cfg.hello(a)
+	found, err := wire.Hello(&s.cfg, a)
 	if err != nil {
 		return s.modernAfterAll(ctx, p, do, err)
 	}
 	p.peer = found
-	return p.conn.Send(p.permit, notification("notifications/initialized", ""))
+	return p.conn.Send(p.permit, wire.Notification("notifications/initialized", ""))
 }
 
 // modernAfterAll asks once more for server/discover where initialize is refused: a modern server that took longer to
 // start than the probe waited.
-func (s *stdioServer) modernAfterAll(ctx context.Context, p *pipe, do ask, refused error) error {
-	if s.cfg.Era == Legacy {
+func (s *Server) modernAfterAll(ctx context.Context, p *pipe, do wire.Asker, refused error) error {
+	if s.cfg.Era == upstream.Legacy {
 		return refused
 	}
-	p.peer = &peer{era: Modern, version: modernVersion}
-	found, err := s.cfg.probe(ctx, do)
+	p.peer = &wire.Peer{Era: upstream.Modern, Version: wire.ModernVersion}
+	found, err := wire.Probe(ctx, &s.cfg, do)
 	if err != nil || found == nil {
 		return refused
 	}
@@ -291,64 +296,64 @@ func (s *stdioServer) modernAfterAll(ctx context.Context, p *pipe, do ask, refus
 	return nil
 }
 
-func (s *stdioServer) asker(p *pipe, permit *gate.Permit) ask {
-	return func(ctx context.Context, method string, params []byte) (*Answer, error) {
-		return s.exchange(ctx, &Exchange{Permit: permit, Method: method, Params: params}, p)
+func (s *Server) asker(p *pipe, permit *gate.Permit) wire.Asker {
+	return func(ctx context.Context, method string, params []byte) (*upstream.Answer, error) {
+		return s.exchange(ctx, &upstream.Exchange{Permit: permit, Method: method, Params: params}, p)
 	}
 }
 
 // Discover implements Server.
-func (s *stdioServer) Discover(ctx context.Context) (*Offer, error) {
-	var offer *Offer
-	err := s.cfg.Gate.Do(ctx, s.cfg.own(policy.ServerDiscover), ledger.Hold{}, func(ctx context.Context, permit *gate.Permit) error {
+func (s *Server) Discover(ctx context.Context) (*upstream.Offer, error) {
+	var offer *upstream.Offer
+	err := s.cfg.Gate.Do(ctx, s.cfg.Own(policy.ServerDiscover), ledger.Hold{}, func(ctx context.Context, permit *gate.Permit) error {
 		p, err := s.connect(ctx)
 		if err != nil {
 			return err
 		}
 		ctx, cancel := context.WithTimeout(ctx, listTimeout)
 		defer cancel()
-		if offer, err = p.peer.offer(ctx, s.asker(p, permit)); err != nil {
+		if offer, err = p.peer.Offer(ctx, s.asker(p, permit)); err != nil {
 			return err
 		}
 		permit.Done(ledger.OK, 0, "")
 		return nil
 	})
 	if err != nil {
-		return nil, s.cfg.asFault(err)
+		return nil, s.cfg.AsFault(err)
 	}
 	return offer, nil
 }
 
 // Ping implements Server.
-func (s *stdioServer) Ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+func (s *Server) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, wire.ProbeTimeout)
 	defer cancel()
 	s.mu.Lock()
 	l := s.current
 	s.mu.Unlock()
 	if l == nil || l.over() {
-		return s.cfg.fault(Unreachable, nil, "does not run")
+		return s.cfg.Fault(upstream.Unreachable, nil, "does not run")
 	}
-	err := s.cfg.Gate.Do(ctx, s.cfg.own(policy.ServerPing), ledger.Hold{}, func(ctx context.Context, permit *gate.Permit) error {
+	err := s.cfg.Gate.Do(ctx, s.cfg.Own(policy.ServerPing), ledger.Hold{}, func(ctx context.Context, permit *gate.Permit) error {
 		p, err := s.connect(ctx)
 		if err != nil {
 			return err
 		}
 		method := "server/discover"
-		if p.peer.era == Legacy {
+		if p.peer.Era == upstream.Legacy {
 			method = "ping"
 		}
 		a, err := s.asker(p, permit)(ctx, method, nil)
 		if err == nil {
-			done(permit, a)
+			upstream.Done(permit, a)
 		}
 		return err
 	})
-	return s.cfg.asFault(err)
+	return s.cfg.AsFault(err)
 }
 
 // Close implements Server.
-func (s *stdioServer) Close(ctx context.Context) error {
+func (s *Server) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
 	if s.current != nil {
@@ -362,8 +367,13 @@ func (s *stdioServer) Close(ctx context.Context) error {
 	return nil
 }
 
-// integer reads a raw JSON integer.
-func integer(raw []byte) (int64, bool) {
-	n, err := strconv.ParseInt(string(raw), 10, 64)
-	return n, err == nil
+// Subscribe implements upstream.Server.
+func (s *Server) Subscribe(context.Context, *upstream.Exchange, func(params []byte)) (stop func(), a *upstream.Answer, err error) {
+	return nil, upstream.NoSubscriptions(), nil
 }
+
+// Tell implements upstream.Server.
+func (s *Server) Tell(client, method string, params []byte) {}
+
+// Leave implements upstream.Server.
+func (s *Server) Leave(client string) {}

@@ -1,4 +1,4 @@
-package upstream
+package stdio
 
 import (
 	"bufio"
@@ -8,12 +8,14 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/gate"
+	"github.com/tollgate/tollgate/mcp/upstream"
+	"github.com/tollgate/tollgate/mcp/wire"
 	"github.com/tollgate/tollgate/sandbox"
 )
 
 const (
 	// lineBytesMax bounds one line of a child: the bound of one answer.
-	lineBytesMax = bodyBytesMax
+	lineBytesMax = wire.AnswerBytesMax
 	// junkMax is how many lines that are no messages a child may print in its life: a banner and some forgotten prints,
 	// not a program that prints instead of answering.
 	junkMax = 1000
@@ -31,13 +33,13 @@ var errUnsent = errors.New("the request was not written")
 
 // pipe is one running child and the requests that wait for it. Several callers share it.
 type pipe struct {
-	cfg     *Config
+	cfg     *upstream.Config
 	process *sandbox.Process
 	conn    *gate.Conn
 	permit  *gate.Permit // of the session.open that the pipe lives under
-	peer    *peer        // set before the pipe is shared
+	peer    *wire.Peer   // set before the pipe is shared
 
-	refusals chan *message
+	refusals chan *wire.Message
 	dead     chan struct{} // closed when nothing more will be read
 	fault    error         // why; set before dead is closed
 
@@ -47,15 +49,15 @@ type pipe struct {
 
 // waiter is one request that waits.
 type waiter struct {
-	queue   []*message // notifications of its own, then the answer
+	queue   []*wire.Message // notifications of its own, then the answer
 	bytes   int
 	dropped int
 	signal  chan struct{} // holds one token when queue is not empty
 }
 
-func newPipe(c *Config, process *sandbox.Process, permit *gate.Permit) *pipe {
+func newPipe(c *upstream.Config, process *sandbox.Process, permit *gate.Permit) *pipe {
 	p := &pipe{
-		cfg: c, process: process, permit: permit, refusals: make(chan *message, refusalsMax),
+		cfg: c, process: process, permit: permit, refusals: make(chan *wire.Message, refusalsMax),
 		dead: make(chan struct{}), waiting: map[int64]*waiter{},
 	}
 	p.conn = c.Gate.Conn(permit, p.write)
@@ -74,12 +76,12 @@ func (p *pipe) write(msg []byte) error {
 }
 
 // send sends o under permit and waits for the answer, handing x its notifications meanwhile.
-func (p *pipe) send(ctx context.Context, x *Exchange, o *outgoing) (*Answer, error) {
-	w := p.register(o.id)
-	defer p.forget(o.id)
-	if err := p.conn.Send(x.Permit, o.body()); err != nil {
-		err = p.cfg.broken(ctx, err)
-		var f *Fault
+func (p *pipe) send(ctx context.Context, x *upstream.Exchange, o *wire.Request) (*upstream.Answer, error) {
+	w := p.register(o.ID)
+	defer p.forget(o.ID)
+	if err := p.conn.Send(x.Permit, o.Body()); err != nil {
+		err = p.cfg.Broken(ctx, err)
+		var f *upstream.Fault
 		if errors.As(err, &f) {
 			f.Err = errors.Join(errUnsent, f.Err)
 		}
@@ -94,21 +96,21 @@ func (p *pipe) send(ctx context.Context, x *Exchange, o *outgoing) (*Answer, err
 			gone = true // what was read before is still handed out
 		case <-ctx.Done():
 			if x.Method != "initialize" {
-				_ = p.conn.Send(x.Permit, cancelled(o.id))
+				_ = p.conn.Send(x.Permit, wire.Cancelled(o.ID))
 			}
 			return nil, ctx.Err()
 		}
 		for _, m := range p.collect(w) {
 			if !synced {
 				if err := x.Permit.Synced(ctx); err != nil {
-					return nil, p.cfg.broken(ctx, err)
+					return nil, p.cfg.Broken(ctx, err)
 				}
 				synced = true
 			}
-			if m.method == "" {
-				return m.answer(0), nil
+			if m.Method == "" {
+				return m.Answer(0), nil
 			}
-			x.deliver(m, o.id)
+			wire.Deliver(x, m, o.ID)
 		}
 		if gone {
 			return nil, p.fault
@@ -131,7 +133,7 @@ func (p *pipe) forget(id int64) {
 }
 
 // collect takes what waits in w.
-func (p *pipe) collect(w *waiter) []*message {
+func (p *pipe) collect(w *waiter) []*wire.Message {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	queue := w.queue
@@ -140,19 +142,19 @@ func (p *pipe) collect(w *waiter) []*message {
 }
 
 // put adds m to the queue of the request id. Notifications beyond the bounds are dropped, never the answer.
-func (p *pipe) put(id int64, m *message) {
+func (p *pipe) put(id int64, m *wire.Message) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := p.waiting[id]
 	if w == nil {
 		return // given up by its caller
 	}
-	if m.method != "" && (len(w.queue) >= queueMax || w.bytes+len(m.raw) > queueBytesMax) {
+	if m.Method != "" && (len(w.queue) >= queueMax || w.bytes+len(m.Raw) > queueBytesMax) {
 		w.dropped++
 		return
 	}
 	w.queue = append(w.queue, m)
-	w.bytes += len(m.raw)
+	w.bytes += len(m.Raw)
 	select {
 	case w.signal <- struct{}{}:
 	default:
@@ -165,20 +167,20 @@ func (p *pipe) read() error {
 	for junk := 0; ; {
 		line, err := readLine(in, lineBytesMax)
 		if len(line) > 0 {
-			m, bad := parseMessage(line)
+			m, bad := wire.Parse(line)
 			if bad == nil {
 				p.route(m)
 			} else if junk++; junk == 1 {
 				p.cfg.Log.Warn("the server prints something that is no MCP message", "server", p.cfg.Name, "err", bad)
 			} else if junk > junkMax {
-				return p.cfg.fault(Garbage, bad, "prints text where MCP messages belong")
+				return p.cfg.Fault(upstream.Garbage, bad, "prints text where MCP messages belong")
 			}
 		}
 		switch {
-		case errors.Is(err, errTooLarge):
-			return p.cfg.fault(TooLarge, err, "sent a line of more than %d MiB", lineBytesMax>>20)
+		case errors.Is(err, upstream.ErrTooLarge):
+			return p.cfg.Fault(upstream.TooLarge, err, "sent a line of more than %d MiB", lineBytesMax>>20)
 		case err != nil:
-			return p.cfg.fault(Gone, err, "exited before it answered; the next call starts it again")
+			return p.cfg.Fault(upstream.Gone, err, "exited before it answered; the next call starts it again")
 		}
 	}
 }
@@ -189,7 +191,7 @@ func readLine(in *bufio.Reader, max int) ([]byte, error) {
 	for {
 		part, err := in.ReadSlice('\n')
 		if len(line)+len(part) > max {
-			return nil, errTooLarge
+			return nil, upstream.ErrTooLarge
 		}
 		line = append(line, part...)
 		if errors.Is(err, bufio.ErrBufferFull) {
@@ -207,24 +209,24 @@ func readLine(in *bufio.Reader, max int) ([]byte, error) {
 
 // route hands m to whoever waits for it. What belongs to no request in flight is dropped: a log line of one caller's
 // call must not reach another's.
-func (p *pipe) route(m *message) {
+func (p *pipe) route(m *wire.Message) {
 	switch {
-	case m.request():
+	case m.Request():
 		select {
 		case p.refusals <- m:
 		default:
 		}
-	case m.method == "":
-		if id, ok := integer(m.get(atID)); ok {
+	case m.Method == "":
+		if id, ok := wire.Integer(m.ID()); ok {
 			p.put(id, m)
 		}
-	case m.method == "notifications/progress":
-		if id, ok := integer(m.get(atToken)); ok {
+	case m.Method == "notifications/progress":
+		if id, ok := wire.Integer(m.Token()); ok {
 			p.put(id, m)
 		}
 	default:
-		if change, ok := changeOf(m.method); ok {
-			p.cfg.changed(change)
+		if change, ok := wire.ChangeOf(m.Method); ok {
+			p.cfg.Heard(change)
 		}
 	}
 }
@@ -235,7 +237,7 @@ func (p *pipe) refuse() {
 	for {
 		select {
 		case m := <-p.refusals:
-			if err := p.conn.Send(p.permit, refusal(m)); err != nil {
+			if err := p.conn.Send(p.permit, wire.Refusal(m)); err != nil {
 				return
 			}
 		case <-p.dead:

@@ -1,4 +1,4 @@
-package upstream
+package streamable
 
 import (
 	"bytes"
@@ -12,6 +12,8 @@ import (
 	"github.com/tollgate/tollgate/gate"
 	"github.com/tollgate/tollgate/internal/sse"
 	"github.com/tollgate/tollgate/ledger"
+	"github.com/tollgate/tollgate/mcp/upstream"
+	"github.com/tollgate/tollgate/mcp/wire"
 	"github.com/tollgate/tollgate/policy"
 )
 
@@ -27,11 +29,11 @@ const (
 var errNoStream = errors.New("no stream of changes")
 
 // listen follows the stream on which a legacy server tells of changes, for as long as its session lives.
-func (s *httpServer) listen(ctx context.Context, permit *gate.Permit, in *session) {
-	if !in.peer.listens {
+func (s *Server) listen(ctx context.Context, permit *gate.Permit, in *session) {
+	if !in.peer.Listens {
 		return
 	}
-	t := &turn{server: s, exchange: &Exchange{Permit: permit}, peer: in.peer, session: in}
+	t := &turn{server: s, exchange: &upstream.Exchange{Permit: permit}, peer: in.peer, session: in}
 	s.keepListening(ctx, t, func(ctx context.Context) (*http.Response, error) { return t.get(ctx, "") })
 }
 
@@ -44,10 +46,10 @@ type watch struct {
 }
 
 // start subscribes unless that is done already.
-func (w *watch) start(s *httpServer, p *peer) {
+func (w *watch) start(s *Server, p *wire.Peer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.cancel != nil || w.closed || !p.listens {
+	if w.cancel != nil || w.closed || !p.Listens {
 		return
 	}
 	ctx, cancel := context.WithCancel(s.sessions.base)
@@ -57,7 +59,7 @@ func (w *watch) start(s *httpServer, p *peer) {
 		defer close(done)
 		defer cancel()
 		// An error leaves the lists to be fetched by their time to live.
-		_ = s.cfg.Gate.Do(ctx, s.cfg.own(policy.SessionOpen), ledger.Hold{}, func(ctx context.Context, permit *gate.Permit) error {
+		_ = s.cfg.Gate.Do(ctx, s.cfg.Own(policy.SessionOpen), ledger.Hold{}, func(ctx context.Context, permit *gate.Permit) error {
 			s.subscribe(ctx, permit, p)
 			permit.Done(ledger.OK, 0, "")
 			return nil
@@ -85,19 +87,19 @@ func (w *watch) close() {
 	w.stop()
 }
 
-func (s *httpServer) subscribe(ctx context.Context, permit *gate.Permit, p *peer) {
-	x := &Exchange{Permit: permit, Method: "subscriptions/listen",
+func (s *Server) subscribe(ctx context.Context, permit *gate.Permit, p *wire.Peer) {
+	x := &upstream.Exchange{Permit: permit, Method: "subscriptions/listen",
 		Params: []byte(`{"notifications":{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true}}`)}
 	t := &turn{server: s, exchange: x, peer: p}
 	s.keepListening(ctx, t, func(ctx context.Context) (*http.Response, error) {
 		t.id = s.ids.Add(1)
-		o := &outgoing{id: t.id, method: x.Method, params: x.Params, meta: p.metaOf(ctx, x, t.id, s.self)}
-		return t.post(ctx, o.body(), o)
+		o := &wire.Request{ID: t.id, Method: x.Method, Params: x.Params, Meta: p.Meta(ctx, x, t.id, s.self)}
+		return t.post(ctx, o.Body(), o)
 	})
 }
 
 // keepListening opens the stream again and again until ctx ends or the server says that it has none.
-func (s *httpServer) keepListening(ctx context.Context, t *turn, open func(context.Context) (*http.Response, error)) {
+func (s *Server) keepListening(ctx context.Context, t *turn, open func(context.Context) (*http.Response, error)) {
 	pause := listenPause
 	for first := true; ; first = false {
 		began := time.Now()
@@ -121,16 +123,16 @@ func (s *httpServer) keepListening(ctx context.Context, t *turn, open func(conte
 }
 
 // listenOnce follows one stream to its end. One that was missed for a while may have missed changes.
-func (s *httpServer) listenOnce(ctx context.Context, t *turn, open func(context.Context) (*http.Response, error), missed bool) error {
+func (s *Server) listenOnce(ctx context.Context, t *turn, open func(context.Context) (*http.Response, error), missed bool) error {
 	resp, err := open(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if !isStream(resp) {
-		if t.sessionLost(&RPCError{HTTP: resp.StatusCode}, true) { // it has started again
+		if t.sessionLost(&upstream.RPCError{HTTP: resp.StatusCode}, true) { // it has started again
 			s.sessions.drop(t.session)
-			s.cfg.changed(Lost)
+			s.cfg.Heard(upstream.Lost)
 			return errNoStream
 		}
 		if resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests {
@@ -139,8 +141,8 @@ func (s *httpServer) listenOnce(ctx context.Context, t *turn, open func(context.
 		return errNoStream
 	}
 	if missed {
-		for _, c := range [...]Change{ToolsChanged, ResourcesChanged, PromptsChanged} {
-			s.cfg.changed(c)
+		for _, c := range [...]upstream.Change{upstream.ToolsChanged, upstream.ResourcesChanged, upstream.PromptsChanged} {
+			s.cfg.Heard(c)
 		}
 	}
 	t.ownRequests = 0
@@ -156,21 +158,21 @@ func (s *httpServer) listenOnce(ctx context.Context, t *turn, open func(context.
 		if len(bytes.TrimSpace(e.Data)) == 0 {
 			continue
 		}
-		m, err := parseMessage(e.Data)
+		m, err := wire.Parse(e.Data)
 		switch {
 		case err != nil:
 			return err
-		case m.request():
+		case m.Request():
 			if err := t.ownRequest(ctx, m); err != nil {
 				return err
 			}
-		case m.at[atError].Present():
+		case m.Failed():
 			return errNoStream
-		case m.method == "":
+		case m.Method == "":
 			return nil // the graceful end
 		}
-		if change, ok := changeOf(m.method); ok {
-			s.cfg.changed(change)
+		if change, ok := wire.ChangeOf(m.Method); ok {
+			s.cfg.Heard(change)
 		}
 	}
 }

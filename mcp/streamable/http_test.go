@@ -1,4 +1,4 @@
-package upstream_test
+package streamable_test
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/tollgate/tollgate/internal/mcptest"
+	"github.com/tollgate/tollgate/internal/upstreamtest"
 	"github.com/tollgate/tollgate/mcp/upstream"
 	"github.com/tollgate/tollgate/policy"
 )
@@ -144,7 +145,7 @@ func TestBrokenListsAreFaults(t *testing.T) {
 			f := newFixture(t, upstream.Config{URL: s.URL})
 			o, err := f.Discover(t.Context())
 			if c.tools < 0 {
-				wantFault(t, err, upstream.Unreachable)
+				upstreamtest.WantFault(t, err, upstream.Unreachable)
 				return
 			}
 			if err != nil {
@@ -194,7 +195,7 @@ func TestAnswersPassAsTheyCame(t *testing.T) {
 	both(t, script, func(t *testing.T, s *mcptest.RawServer) {
 		f, _ := httpFixture(t, s.Server)
 		for _, name := range []string{"json", "stream", "unfinished"} {
-			if a := f.call(t, tool(name, "{}")); string(a.Result) != result {
+			if a := f.Answer(t, upstreamtest.Tool(name, "{}")); string(a.Result) != result {
 				t.Errorf("%s: %+v", name, a)
 			}
 		}
@@ -206,7 +207,7 @@ func TestAnswersPassAsTheyCame(t *testing.T) {
 			{"unrouted", `{"code":-32700,"message":"Parse error"}`, -32700, 400},
 			{"not found", `{"code":-32601,"message":"Method not found","data":[1]}`, -32601, 404},
 		} {
-			a := f.call(t, tool(c.name, "{}"))
+			a := f.Answer(t, upstreamtest.Tool(c.name, "{}"))
 			if a.Error == nil || string(a.Error.Raw) != c.raw || a.Error.Code != c.code || a.Error.HTTP != c.http {
 				t.Errorf("%s: %+v", c.name, a.Error)
 			}
@@ -219,7 +220,7 @@ func TestRequestsInEachEra(t *testing.T) {
 		`{"name":"put","inputSchema":{"type":"object","properties":{"region":{"type":"string","x-mcp-header":"Region"},"n":{"type":"integer","x-mcp-header":"N"}}}}`,
 		`{"name":"bad","inputSchema":{"type":"object","properties":{"a":{"type":"object","x-mcp-header":"A"}}}}`,
 	}, On: map[string]func(*mcptest.Request){"tools/call": func(q *mcptest.Request) { q.Result(`{}`) }}}
-	x := tool("put", `{"region":"süd","n":12345678901234567,"extra":[1,2.50]}`)
+	x := upstreamtest.Tool("put", `{"region":"süd","n":12345678901234567,"extra":[1,2.50]}`)
 	x.Meta = []byte(` { "vendor/key": {"a": 1} } `)
 	x.ProgressToken, x.Notify = []byte(`"mine"`), func(string, []byte) {}
 	x.LogLevel = "warning"
@@ -227,7 +228,7 @@ func TestRequestsInEachEra(t *testing.T) {
 
 	both(t, script, func(t *testing.T, s *mcptest.RawServer) {
 		f, o := httpFixture(t, s.Server)
-		f.call(t, x)
+		f.Answer(t, x)
 		r := s.Last(t, "tools/call")
 		want := map[string]string{"Content-Type": "application/json", "Accept": "application/json, text/event-stream",
 			"User-Agent": "tollgate/1.2.3", "X-Api-Key": "canary-credential", "Accept-Encoding": "identity", "Mcp-Session-Id": "", "Traceparent": ""}
@@ -272,9 +273,9 @@ func idOf(body []byte) string {
 func TestLegacyCallerDeclaresNothingToModernServer(t *testing.T) {
 	s := mcptest.Raw(t, mcptest.Script{On: map[string]func(*mcptest.Request){"tools/call": func(q *mcptest.Request) { q.Result(`{}`) }}})
 	f, _ := httpFixture(t, s.Server)
-	x := tool("echo", "{}")
+	x := upstreamtest.Tool("echo", "{}")
 	x.Era, x.Version, x.Capabilities = upstream.Legacy, mcptest.Legacy, []byte(`{"sampling":{}}`)
-	f.call(t, x)
+	f.Answer(t, x)
 	if b := string(s.Last(t, "tools/call").Body); !strings.Contains(b, `clientCapabilities":{},`) {
 		t.Error(b)
 	}
@@ -295,26 +296,26 @@ func TestNotificationsComeInOrderBeforeTheAnswer(t *testing.T) {
 		}}}
 	both(t, script, func(t *testing.T, s *mcptest.RawServer) {
 		f, _ := httpFixture(t, s.Server)
-		var n notified
-		x := tool("echo", "{}")
-		x.ProgressToken, x.LogLevel, x.Notify = []byte(`"a\"b"`), "warning", n.take
-		f.call(t, x)
+		var n upstreamtest.Notified
+		x := upstreamtest.Tool("echo", "{}")
+		x.ProgressToken, x.LogLevel, x.Notify = []byte(`"a\"b"`), "warning", n.Take
+		f.Answer(t, x)
 		var want []string
 		for i := range 3 {
 			want = append(want, fmt.Sprintf(`notifications/progress {"progressToken":"a\"b","progress":%d,"n":12345678901234567890}`, i),
 				fmt.Sprintf(`notifications/message {"level":"error","data":%d}`, i))
 		}
-		if !slices.Equal(n.got, want) {
-			t.Errorf("got %q", n.got)
+		if !slices.Equal(n.Got, want) {
+			t.Errorf("got %q", n.Got)
 		}
-		if c := <-f.changed; c != upstream.ToolsChanged {
+		if c := <-f.Changed; c != upstream.ToolsChanged {
 			t.Errorf("the change is %q", c)
 		}
-		n.got = nil
+		n.Got = nil
 		x.ProgressToken, x.LogLevel = nil, ""
-		f.call(t, x)
-		if len(n.got) != 0 {
-			t.Errorf("unwanted: %q", n.got)
+		f.Answer(t, x)
+		if len(n.Got) != 0 {
+			t.Errorf("unwanted: %q", n.Got)
 		}
 		levels := len(slices.DeleteFunc(s.Methods(), func(m string) bool { return m != "logging/setLevel" }))
 		if want := len(s.Last(t, "tools/call").Header.Values("Mcp-Session-Id")); levels != want {
@@ -331,7 +332,7 @@ func TestServersOwnRequestsAreRefused(t *testing.T) {
 	}}})
 	s := mcptest.Raw(t, script)
 	f, _ := httpFixture(t, s.Server)
-	f.call(t, tool("ask", "{}"))
+	f.Answer(t, upstreamtest.Tool("ask", "{}"))
 	var replies []string
 	for _, r := range s.Requests() {
 		if r.HTTPMethod == http.MethodPost && r.Method == "" {
@@ -369,8 +370,8 @@ func TestHostileAnswersAreFaults(t *testing.T) {
 		f, _ := httpFixture(t, s.Server)
 		for name := range hostile {
 			t.Run(name, func(t *testing.T) {
-				f.wantFault(t, tool(name, "{}"), kinds[name])
-				if a := f.call(t, tool("fine", "{}")); string(a.Result) != `{"ok":true}` {
+				f.WantFault(t, upstreamtest.Tool(name, "{}"), kinds[name])
+				if a := f.Answer(t, upstreamtest.Tool("fine", "{}")); string(a.Result) != `{"ok":true}` {
 					t.Errorf("the next call: %+v", a)
 				}
 			})
@@ -386,7 +387,7 @@ func TestFaultsSayHowToMend(t *testing.T) {
 	s := mcptest.Raw(t, mcptest.Script{On: map[string]func(*mcptest.Request){"tools/call": func(q *mcptest.Request) { answers[q.Name](q) }}})
 	f, _ := httpFixture(t, s.Server)
 	for name, want := range map[string]string{"credentials": "check its auth in the config", "redirect": "in the config"} {
-		if fault := f.wantFault(t, tool(name, "{}"), upstream.Unreachable); !strings.Contains(fault.Text, want) || fault.HTTP == 0 {
+		if fault := f.WantFault(t, upstreamtest.Tool(name, "{}"), upstream.Unreachable); !strings.Contains(fault.Text, want) || fault.HTTP == 0 {
 			t.Errorf("%s: %+v", name, fault)
 		}
 	}
@@ -396,8 +397,8 @@ func TestServerThatIsNotThere(t *testing.T) {
 	nowhere, _ := url.Parse("http://127.0.0.1:1/mcp")
 	f := newFixture(t, upstream.Config{URL: nowhere})
 	_, err := f.Discover(t.Context())
-	wantFault(t, err, upstream.Unreachable)
-	f.wantFault(t, tool("echo", "{}"), upstream.Unreachable)
+	upstreamtest.WantFault(t, err, upstream.Unreachable)
+	f.WantFault(t, upstreamtest.Tool("echo", "{}"), upstream.Unreachable)
 	if err := f.Ping(t.Context()); err == nil {
 		t.Error("it answers ping")
 	}
@@ -410,8 +411,8 @@ func TestEachPrincipalHasItsSession(t *testing.T) {
 	bob := &policy.Principal{Key: "bob", KeyID: "k2"}
 	bobsUser := &policy.Principal{Key: "bob", KeyID: "k2", User: "u"}
 	seen := map[string]bool{}
-	for _, p := range []*policy.Principal{alice, bob, bobsUser, alice, bob} {
-		a, err := f.as(t.Context(), p, tool("echo", "{}"))
+	for _, p := range []*policy.Principal{upstreamtest.Alice, bob, bobsUser, upstreamtest.Alice, bob} {
+		a, err := f.As(t.Context(), p, upstreamtest.Tool("echo", "{}"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -429,15 +430,15 @@ func TestEachPrincipalHasItsSession(t *testing.T) {
 	if n := s.Sessions(); n != 0 {
 		t.Errorf("%d sessions are left open", n)
 	}
-	f.wantFault(t, tool("echo", "{}"), upstream.Unreachable)
+	f.WantFault(t, upstreamtest.Tool("echo", "{}"), upstream.Unreachable)
 }
 
 func TestServerWithoutSessionsIsInitializedOnce(t *testing.T) {
 	s := mcptest.Raw(t, legacy(mcptest.Script{Tools: []string{}, On: map[string]func(*mcptest.Request){
 		"tools/call": func(q *mcptest.Request) { q.Result(`{}`) }}}))
 	f, _ := httpFixture(t, s.Server)
-	f.call(t, tool("echo", "{}"))
-	f.call(t, tool("echo", "{}"))
+	f.Answer(t, upstreamtest.Tool("echo", "{}"))
+	f.Answer(t, upstreamtest.Tool("echo", "{}"))
 	want := []string{"server/discover", "initialize", "notifications/initialized", "tools/list", "tools/call", "tools/call"}
 	if got := s.Methods(); !slices.Equal(got, want) {
 		t.Errorf("requests %v", got)
@@ -463,7 +464,7 @@ func TestLostSessionIsOpenedAnewOnce(t *testing.T) {
 		}}}))
 	f, _ := httpFixture(t, s.Server)
 	for i := range 4 {
-		a := f.call(t, tool("echo", "{}"))
+		a := f.Answer(t, upstreamtest.Tool("echo", "{}"))
 		if want := fmt.Sprintf(`{"session":"session-%d"}`, i+2); string(a.Result) != want {
 			t.Fatalf("round %d: %s", i, a.Result)
 		}
@@ -473,12 +474,12 @@ func TestLostSessionIsOpenedAnewOnce(t *testing.T) {
 		t.Errorf("%d requests", calls)
 	}
 	refuse, calls = "all", 0
-	f.wantFault(t, tool("echo", "{}"), upstream.Gone)
+	f.WantFault(t, upstreamtest.Tool("echo", "{}"), upstream.Gone)
 	if calls != 2 {
 		t.Errorf("the call was sent %d times", calls)
 	}
 	refuse = ""
-	f.call(t, tool("echo", "{}"))
+	f.Answer(t, upstreamtest.Tool("echo", "{}"))
 
 	s.Forget("") // the gateway's own session too
 	if _, err := f.Discover(t.Context()); err != nil {
@@ -502,10 +503,10 @@ func TestHeadersAreMendedAfterSchemaChanged(t *testing.T) {
 		}}})
 	f, _ := httpFixture(t, s.Server)
 	schema = `{"name":"put","inputSchema":{"type":"object","properties":{"r":{"type":"string","x-mcp-header":"R"}}}}`
-	if a := f.call(t, tool("put", `{"r":"x"}`)); string(a.Result) != `{"ok":true}` {
+	if a := f.Answer(t, upstreamtest.Tool("put", `{"r":"x"}`)); string(a.Result) != `{"ok":true}` {
 		t.Errorf("%+v", a.Error)
 	}
-	if a := f.call(t, tool("put", `{"r":"y"}`)); a.Error == nil || a.Error.Code != -32020 {
+	if a := f.Answer(t, upstreamtest.Tool("put", `{"r":"y"}`)); a.Error == nil || a.Error.Code != -32020 {
 		t.Errorf("%+v", a)
 	}
 	if n := len(slices.DeleteFunc(s.Methods(), func(m string) bool { return m != "tools/call" })); n != 4 {
@@ -536,7 +537,7 @@ func TestBrokenStreamIsResumed(t *testing.T) {
 		}}})
 	s := mcptest.Raw(t, script)
 	f, _ := httpFixture(t, s.Server)
-	if a := f.call(t, tool("echo", "{}")); string(a.Result) != `{"ok":true}` {
+	if a := f.Answer(t, upstreamtest.Tool("echo", "{}")); string(a.Result) != `{"ok":true}` {
 		t.Errorf("%+v", a)
 	}
 	if len(resumed) != 2 || resumed[1] != "second" {
@@ -561,7 +562,7 @@ func TestConnectionIsUsedAgainBehindAStream(t *testing.T) {
 	count := func(name string) int {
 		clear(conns)
 		for range 10 {
-			f.call(t, tool(name, "{}"))
+			f.Answer(t, upstreamtest.Tool(name, "{}"))
 		}
 		mu.Lock()
 		defer mu.Unlock()
@@ -580,7 +581,7 @@ func TestStreamThatBreaksForEverIsGivenUp(t *testing.T) {
 		"tools/call": func(q *mcptest.Request) { q.Stream("id: e\nretry: 0\ndata:\n\n") },
 		"GET":        func(q *mcptest.Request) { q.Event("") }}}))
 	f, _ := httpFixture(t, s.Server)
-	f.wantFault(t, tool("echo", "{}"), upstream.Gone)
+	f.WantFault(t, upstreamtest.Tool("echo", "{}"), upstream.Gone)
 }
 
 func TestCallerWhoLeavesIsToldToTheServer(t *testing.T) {
@@ -597,7 +598,7 @@ func TestCallerWhoLeavesIsToldToTheServer(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() {
-			_, err := f.as(ctx, alice, tool("slow", "{}"))
+			_, err := f.As(ctx, upstreamtest.Alice, upstreamtest.Tool("slow", "{}"))
 			ended <- err
 		}()
 		id := <-started
@@ -621,11 +622,11 @@ func TestChangesAreHeardOnTheStream(t *testing.T) {
 		f, _ := httpFixture(t, s.Server)
 		for s.Change("tools") == 0 { // until the stream is open; the test's deadline bounds it
 		}
-		if c := <-f.changed; c != upstream.ToolsChanged {
+		if c := <-f.Changed; c != upstream.ToolsChanged {
 			t.Errorf("heard %q", c)
 		}
 		s.Change("prompts")
-		for c := range f.changed {
+		for c := range f.Changed {
 			if c == upstream.PromptsChanged {
 				break
 			}
@@ -640,7 +641,7 @@ func TestRestartedServerIsNoticedOnTheStream(t *testing.T) {
 	}
 	s.Forget("")
 	s.CloseConnections()
-	for c := range f.changed {
+	for c := range f.Changed {
 		if c == upstream.Lost {
 			break
 		}
@@ -666,7 +667,7 @@ func TestServerThatHangs(t *testing.T) {
 				cancel()
 			}()
 			_, err := f.Discover(ctx)
-			wantFault(t, err, upstream.Gone)
+			upstreamtest.WantFault(t, err, upstream.Gone)
 		})
 	}
 }
@@ -674,27 +675,27 @@ func TestServerThatHangs(t *testing.T) {
 func TestSDKServersWork(t *testing.T) {
 	for _, version := range []string{mcptest.Modern, mcptest.Legacy} {
 		t.Run(version, func(t *testing.T) {
-			noLeaks(t)
+			upstreamtest.NoLeaks(t)
 			s := mcptest.SDK(t, version)
 			f, o := httpFixture(t, s)
 			if o.Version != version || len(o.Tools) != 3 || len(o.Resources) != 1 || len(o.Prompts) != 1 || len(o.Faults) != 0 || o.Instructions != "be kind" {
 				t.Errorf("offer %+v", o)
 			}
-			if a := f.call(t, tool("echo", `{"text":"hi"}`)); !strings.Contains(string(a.Result), `"text":"hi"`) {
+			if a := f.Answer(t, upstreamtest.Tool("echo", `{"text":"hi"}`)); !strings.Contains(string(a.Result), `"text":"hi"`) {
 				t.Errorf("echo: %s %v", a.Result, a.Error)
 			}
-			if a := f.call(t, tool("region", `{"region":"eu"}`)); !strings.Contains(string(a.Result), `"text":"eu"`) {
+			if a := f.Answer(t, upstreamtest.Tool("region", `{"region":"eu"}`)); !strings.Contains(string(a.Result), `"text":"eu"`) {
 				t.Errorf("region: %s %v", a.Result, a.Error)
 			}
-			if a := f.call(t, tool("nothing", `{}`)); a.Error == nil || a.Error.Code != -32602 {
+			if a := f.Answer(t, upstreamtest.Tool("nothing", `{}`)); a.Error == nil || a.Error.Code != -32602 {
 				t.Errorf("an unknown tool: %s %v", a.Result, a.Error)
 			}
 			read := &upstream.Exchange{Method: "resources/read", Name: "test://note", Params: []byte(`{"uri":"test://note"}`)}
-			if a := f.call(t, read); !strings.Contains(string(a.Result), "a note") {
+			if a := f.Answer(t, read); !strings.Contains(string(a.Result), "a note") {
 				t.Errorf("read: %s %v", a.Result, a.Error)
 			}
 			prompt := &upstream.Exchange{Method: "prompts/get", Name: "greet", Params: []byte(`{"name":"greet","arguments":{"who":"you"}}`)}
-			if a := f.call(t, prompt); !strings.Contains(string(a.Result), "hello you") {
+			if a := f.Answer(t, prompt); !strings.Contains(string(a.Result), "hello you") {
 				t.Errorf("prompt: %s %v", a.Result, a.Error)
 			}
 			if err := f.Ping(t.Context()); err != nil {

@@ -1,4 +1,4 @@
-package upstream
+package wire
 
 import (
 	"bytes"
@@ -9,13 +9,13 @@ import (
 	"github.com/tollgate/tollgate/internal/strictjson"
 )
 
-// paramHeaders knows which tools of a modern server want arguments mirrored in Mcp-Param headers, by tool name.
-type paramHeaders map[string]*sdk.Tool
+// ParamHeaders knows which tools of a modern server want arguments mirrored in Mcp-Param headers, by tool name.
+type ParamHeaders map[string]*sdk.Tool
 
-// sortTools splits the tools of a modern server's list into those that may be called and the names of those whose
+// SortTools splits the tools of a modern server's list into those that may be called and the names of those whose
 // x-mcp-header annotations are invalid, which a client must drop.
-func sortTools(tools [][]byte) (kept [][]byte, headers paramHeaders, dropped []string) {
-	headers = paramHeaders{}
+func SortTools(tools [][]byte) (kept [][]byte, headers ParamHeaders, dropped []string) {
+	headers = ParamHeaders{}
 	for _, raw := range tools {
 		if !bytes.Contains(raw, []byte("x-mcp-header")) {
 			kept = append(kept, raw)
@@ -41,17 +41,17 @@ func sortTools(tools [][]byte) (kept [][]byte, headers paramHeaders, dropped []s
 	return kept, headers, dropped
 }
 
-// modern sets the headers that mirror the request o.
-func (p paramHeaders) modern(h http.Header, o *outgoing) {
-	h.Set(sdk.HeaderMethod, o.method)
-	if o.name == "" {
+// Set sets the headers that mirror the request o.
+func (p ParamHeaders) Set(h http.Header, o *Request) {
+	h.Set(sdk.HeaderMethod, o.Method)
+	if o.Name == "" {
 		return
 	}
-	if v, ok := sdk.EncodeHeaderValue(o.name); ok {
+	if v, ok := sdk.EncodeHeaderValue(o.Name); ok {
 		h.Set(sdk.HeaderName, v)
 	}
-	if tool := p[o.name]; tool != nil && o.method == "tools/call" {
-		for name, v := range sdk.GenerateParamHeaders(tool, o.params) {
+	if tool := p[o.Name]; tool != nil && o.Method == "tools/call" {
+		for name, v := range sdk.GenerateParamHeaders(tool, o.Params) {
 			h.Set(name, v)
 		}
 	}

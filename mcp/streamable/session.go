@@ -1,4 +1,4 @@
-package upstream
+package streamable
 
 import (
 	"context"
@@ -13,6 +13,8 @@ import (
 	"github.com/tollgate/tollgate/gate"
 	"github.com/tollgate/tollgate/internal/strictjson"
 	"github.com/tollgate/tollgate/ledger"
+	"github.com/tollgate/tollgate/mcp/upstream"
+	"github.com/tollgate/tollgate/mcp/wire"
 	"github.com/tollgate/tollgate/policy"
 )
 
@@ -32,7 +34,7 @@ var errSessionLost = errors.New("the server has forgotten the session")
 
 // sessions are the open sessions with a legacy server, one per principal and one of the gateway's own (key "").
 type sessions struct {
-	server *httpServer
+	server *Server
 	base   context.Context // of every session; ends at the end of Close
 	stop   context.CancelFunc
 	wg     sync.WaitGroup
@@ -53,7 +55,7 @@ type session struct {
 
 	// Set before ready is closed, not changed after.
 	err  error
-	peer *peer
+	peer *wire.Peer
 	id   string // empty: the server keeps no session
 
 	busy int
@@ -63,13 +65,13 @@ type session struct {
 	level   string // lowest log level asked for
 }
 
-func (ss *sessions) init(s *httpServer) {
+func (ss *sessions) init(s *Server) {
 	ss.server, ss.all = s, map[string]*session{}
 	ss.base, ss.stop = context.WithCancel(context.Background())
 }
 
 // callLegacy sends x in the session of its principal, once more in a new one if the server has forgotten it.
-func (s *httpServer) callLegacy(ctx context.Context, x *Exchange) (*Answer, error) {
+func (s *Server) callLegacy(ctx context.Context, x *upstream.Exchange) (*upstream.Answer, error) {
 	key, behalf := s.sessions.keyOf(x.Permit)
 	for again := false; ; again = true {
 		in, err := s.sessions.take(ctx, key, behalf)
@@ -84,18 +86,18 @@ func (s *httpServer) callLegacy(ctx context.Context, x *Exchange) (*Answer, erro
 		}
 		s.sessions.drop(in)
 		if again {
-			return nil, s.cfg.fault(Gone, err, "forgets its sessions as soon as they are open")
+			return nil, s.cfg.Fault(upstream.Gone, err, "forgets its sessions as soon as they are open")
 		}
 	}
 }
 
 // raiseLevel asks the server for log messages as low as x wants them, if it has not been asked before.
-func (s *httpServer) raiseLevel(ctx context.Context, x *Exchange, in *session) {
-	if x.LogLevel == "" || x.Notify == nil || !in.peer.logging || in.id == "" {
+func (s *Server) raiseLevel(ctx context.Context, x *upstream.Exchange, in *session) {
+	if x.LogLevel == "" || x.Notify == nil || !in.peer.Logging || in.id == "" {
 		return
 	}
 	in.levelMu.Lock()
-	asked := in.level != "" && levelRank(in.level) <= levelRank(x.LogLevel)
+	asked := in.level != "" && wire.LevelRank(in.level) <= wire.LevelRank(x.LogLevel)
 	if !asked {
 		in.level = x.LogLevel
 	}
@@ -105,7 +107,7 @@ func (s *httpServer) raiseLevel(ctx context.Context, x *Exchange, in *session) {
 	}
 	params := append(strictjson.Quote([]byte(`{"level":`), x.LogLevel), '}')
 	// Without it there are fewer messages; the call itself is not touched.
-	_, _ = s.exchange(ctx, &Exchange{Permit: x.Permit, Method: "logging/setLevel", Params: params}, in.peer, in)
+	_, _ = s.exchange(ctx, &upstream.Exchange{Permit: x.Permit, Method: "logging/setLevel", Params: params}, in.peer, in)
 }
 
 // keyOf says whose session a call belongs into. A server that keeps no sessions gets none per principal.
@@ -170,7 +172,7 @@ func (ss *sessions) release(in *session) {
 // room makes room for one more session: never at the cost of a busy one. ss.mu is held.
 func (ss *sessions) room() error {
 	if ss.closed {
-		return ss.server.cfg.fault(Unreachable, nil, "is being disconnected")
+		return ss.server.cfg.Fault(upstream.Unreachable, nil, "is being disconnected")
 	}
 	if len(ss.all) < sessionsMax {
 		return nil
@@ -182,7 +184,7 @@ func (ss *sessions) room() error {
 		}
 	}
 	if oldest == nil {
-		return ss.server.cfg.fault(Unreachable, nil, "has %d sessions and all are busy: try again later", sessionsMax)
+		return ss.server.cfg.Fault(upstream.Unreachable, nil, "has %d sessions and all are busy: try again later", sessionsMax)
 	}
 	delete(ss.all, oldest.key)
 	oldest.leave()
@@ -205,7 +207,7 @@ func (ss *sessions) start(key, behalf string) *session {
 // run is the life of a session. leaving ends when it is to go.
 func (ss *sessions) run(leaving context.Context, in *session) {
 	c := &ss.server.cfg
-	call := c.own(policy.SessionOpen)
+	call := c.Own(policy.SessionOpen)
 	call.OnBehalf = in.behalf
 	opened := false
 	err := c.Gate.Do(ss.base, call, ledger.Hold{}, func(ctx context.Context, permit *gate.Permit) error {
@@ -225,7 +227,7 @@ func (ss *sessions) run(leaving context.Context, in *session) {
 		if err == nil {
 			err = errors.New("the gate did not open it")
 		}
-		in.err = c.asFault(err)
+		in.err = c.AsFault(err)
 		ss.forget(in)
 		close(in.ready)
 	}
@@ -303,14 +305,14 @@ func (ss *sessions) close(ctx context.Context) {
 }
 
 // initialize opens the session in under its own permit.
-func (s *httpServer) initialize(ctx context.Context, permit *gate.Permit, in *session) error {
+func (s *Server) initialize(ctx context.Context, permit *gate.Permit, in *session) error {
 	ctx, cancel := context.WithTimeout(ctx, sessionTimeout)
 	defer cancel()
-	x := &Exchange{Permit: permit, Method: "initialize", Params: initializeParams(s.self)}
+	x := &upstream.Exchange{Permit: permit, Method: "initialize", Params: wire.InitializeParams(s.self)}
 	id := s.ids.Add(1)
-	t := &turn{server: s, exchange: x, id: id, peer: &peer{era: Legacy}, session: in, retry: retryDefault}
-	o := &outgoing{id: id, method: x.Method, params: x.Params}
-	resp, err := t.post(ctx, o.body(), o)
+	t := &turn{server: s, exchange: x, id: id, peer: &wire.Peer{Era: upstream.Legacy}, session: in, retry: retryDefault}
+	o := &wire.Request{ID: id, Method: x.Method, Params: x.Params}
+	resp, err := t.post(ctx, o.Body(), o)
 	if err != nil {
 		return t.ended(ctx, err)
 	}
@@ -319,47 +321,24 @@ func (s *httpServer) initialize(ctx context.Context, permit *gate.Permit, in *se
 	if err != nil {
 		return t.ended(ctx, err)
 	}
-	if in.peer, err = s.cfg.hello(a); err != nil {
+	if in.peer, err = wire.Hello(&s.cfg, a); err != nil {
 		return err
 	}
 	if !validSessionID(session) {
-		return s.cfg.fault(Garbage, nil, "gave a session id that is not visible ASCII of at most %d bytes", sessionIDMax)
+		return s.cfg.Fault(upstream.Garbage, nil, "gave a session id that is not visible ASCII of at most %d bytes", sessionIDMax)
 	}
 	in.id, t.peer = session, in.peer
-	resp, err = t.post(ctx, notification("notifications/initialized", ""), nil)
+	resp, err = t.post(ctx, wire.Notification("notifications/initialized", ""), nil)
 	if err != nil {
 		return t.ended(ctx, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode >= 300 {
-		f := s.cfg.fault(Unreachable, nil, "opened a session and then refused it (status %d)", resp.StatusCode)
+		f := s.cfg.Fault(upstream.Unreachable, nil, "opened a session and then refused it (status %d)", resp.StatusCode)
 		f.HTTP = resp.StatusCode
 		return f
 	}
 	return nil
-}
-
-// initializeParams declares no capability: what a server asks of its client is not bridged.
-func initializeParams(self []byte) []byte {
-	b := append([]byte(`{"protocolVersion":"`+newestLegacy+`","capabilities":{},"clientInfo":`), self...)
-	return append(b, '}')
-}
-
-// hello reads the answer to initialize.
-func (c *Config) hello(a *Answer) (*peer, error) {
-	if a.Error != nil {
-		f := c.fault(Garbage, a.Error, "refused to open a session (error %d)", a.Error.Code)
-		f.HTTP = a.Error.HTTP
-		return nil, f
-	}
-	p, err := readInitialize(a.Result)
-	switch {
-	case errors.Is(err, errNoVersion):
-		return nil, c.fault(Garbage, err, "speaks no protocol version that the gateway speaks")
-	case err != nil:
-		return nil, c.fault(Garbage, err, "answered initialize with something else")
-	}
-	return p, nil
 }
 
 func validSessionID(id string) bool {
@@ -372,10 +351,10 @@ func validSessionID(id string) bool {
 }
 
 // end tells the server that the session is over. Servers may refuse that.
-func (s *httpServer) end(ctx context.Context, permit *gate.Permit, in *session) {
+func (s *Server) end(ctx context.Context, permit *gate.Permit, in *session) {
 	ctx, cancel := context.WithTimeout(ctx, sideTimeout)
 	defer cancel()
-	t := &turn{server: s, exchange: &Exchange{Permit: permit}, peer: in.peer, session: in}
+	t := &turn{server: s, exchange: &upstream.Exchange{Permit: permit}, peer: in.peer, session: in}
 	req, err := t.request(ctx, http.MethodDelete, nil)
 	if err != nil {
 		return
@@ -387,15 +366,15 @@ func (s *httpServer) end(ctx context.Context, permit *gate.Permit, in *session) 
 
 // sessionLost reports whether an HTTP error means that the server does not know the session. The reference SDKs say it
 // with 404, or with 400 and an error that names no request.
-func (t *turn) sessionLost(e *RPCError, unrouted bool) bool {
+func (t *turn) sessionLost(e *upstream.RPCError, unrouted bool) bool {
 	if t.session == nil || t.session.id == "" {
 		return false
 	}
 	switch e.HTTP {
 	case http.StatusNotFound:
-		return unrouted || e.Code != codeMethod
+		return unrouted || e.Code != wire.CodeMethod
 	case http.StatusBadRequest:
-		return unrouted && e.Code == codeNoSession
+		return unrouted && e.Code == wire.CodeNoSession
 	}
 	return false
 }

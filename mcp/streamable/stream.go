@@ -1,4 +1,4 @@
-package upstream
+package streamable
 
 import (
 	"bytes"
@@ -13,6 +13,8 @@ import (
 	sdk "github.com/mark3labs/mcp-go/mcp"
 
 	"github.com/tollgate/tollgate/internal/sse"
+	"github.com/tollgate/tollgate/mcp/upstream"
+	"github.com/tollgate/tollgate/mcp/wire"
 )
 
 const (
@@ -31,7 +33,7 @@ type bounded struct {
 
 func (b *bounded) Read(buf []byte) (int, error) {
 	if b.left <= 0 {
-		return 0, errTooLarge
+		return 0, upstream.ErrTooLarge
 	}
 	n, err := b.Reader.Read(buf[:min(int64(len(buf)), b.left)])
 	b.left -= int64(n)
@@ -39,8 +41,8 @@ func (b *bounded) Read(buf []byte) (int, error) {
 }
 
 // stream reads events until the answer. Without an answer and without an error the stream can be resumed.
-func (t *turn) stream(ctx context.Context, resp *http.Response) (*Answer, error) {
-	in := sse.NewReader(&bounded{resp.Body, bodyBytesMax}, eventBytesMax)
+func (t *turn) stream(ctx context.Context, resp *http.Response) (*upstream.Answer, error) {
+	in := sse.NewReader(&bounded{resp.Body, wire.AnswerBytesMax}, eventBytesMax)
 	for {
 		e, err := in.Next()
 		a, bad := t.event(ctx, &e, err != nil)
@@ -53,7 +55,7 @@ func (t *turn) stream(ctx context.Context, resp *http.Response) (*Answer, error)
 		if err == nil {
 			continue
 		}
-		if errors.Is(err, errTooLarge) || errors.Is(err, sse.ErrTooLong) || ctx.Err() != nil || t.lastEvent == "" || t.session == nil {
+		if errors.Is(err, upstream.ErrTooLarge) || errors.Is(err, sse.ErrTooLong) || ctx.Err() != nil || t.lastEvent == "" || t.session == nil {
 			return nil, err
 		}
 		return nil, nil
@@ -61,42 +63,42 @@ func (t *turn) stream(ctx context.Context, resp *http.Response) (*Answer, error)
 }
 
 // event takes one event. The last one of a broken stream counts only when it is a whole message.
-func (t *turn) event(ctx context.Context, e *sse.Event, unfinished bool) (*Answer, error) {
+func (t *turn) event(ctx context.Context, e *sse.Event, unfinished bool) (*upstream.Answer, error) {
 	if !unfinished {
 		t.resumable(e)
 	}
 	if len(e.Data) == 0 || len(e.Name) > 0 && string(e.Name) != "message" {
 		return nil, nil
 	}
-	m, err := parseMessage(e.Data)
+	m, err := wire.Parse(e.Data)
 	switch {
 	case err != nil && unfinished:
 		return nil, nil
 	case err != nil:
-		return nil, t.server.cfg.fault(Garbage, err, "sent an event that is not an MCP message")
-	case m.answers(t.id) || m.unrouted():
-		m.raw = bytes.Clone(m.raw) // the event's bytes are the reader's
-		return m.answer(http.StatusOK), nil
-	case m.method == "":
-		return nil, t.server.cfg.fault(Garbage, nil, "answered another request than it was asked")
-	case m.request():
+		return nil, t.server.cfg.Fault(upstream.Garbage, err, "sent an event that is not an MCP message")
+	case m.Answers(t.id) || m.Unrouted():
+		m.Raw = bytes.Clone(m.Raw) // the event's bytes are the reader's
+		return m.Answer(http.StatusOK), nil
+	case m.Method == "":
+		return nil, t.server.cfg.Fault(upstream.Garbage, nil, "answered another request than it was asked")
+	case m.Request():
 		return nil, t.ownRequest(ctx, m)
 	}
-	if change, ok := changeOf(m.method); ok {
-		t.server.cfg.changed(change)
+	if change, ok := wire.ChangeOf(m.Method); ok {
+		t.server.cfg.Heard(change)
 		return nil, nil
 	}
-	t.exchange.deliver(m, t.id)
+	wire.Deliver(t.exchange, m, t.id)
 	return nil, nil
 }
 
 // ownRequest refuses a request of the server's own.
-func (t *turn) ownRequest(ctx context.Context, m *message) error {
+func (t *turn) ownRequest(ctx context.Context, m *wire.Message) error {
 	if t.ownRequests++; t.ownRequests > ownRequestsMax {
-		return t.server.cfg.fault(Garbage, nil, "kept asking for what its client does not offer")
+		return t.server.cfg.Fault(upstream.Garbage, nil, "kept asking for what its client does not offer")
 	}
 	if t.session != nil { // a modern server has no place to receive an answer, and may not ask
-		t.beside(ctx, refusal(m))
+		t.beside(ctx, wire.Refusal(m))
 	}
 	return nil
 }
@@ -119,10 +121,10 @@ func (t *turn) resumable(e *sse.Event) {
 }
 
 // resume takes a broken stream up again behind its last event (legacy servers keep what was missed).
-func (t *turn) resume(ctx context.Context) (*Answer, error) {
+func (t *turn) resume(ctx context.Context) (*upstream.Answer, error) {
 	c := &t.server.cfg
 	if t.fruitless++; t.fruitless > resumesMax {
-		return nil, c.fault(Gone, nil, "broke its stream again and again before its answer")
+		return nil, c.Fault(upstream.Gone, nil, "broke its stream again and again before its answer")
 	}
 	wait := time.NewTimer(t.retry)
 	defer wait.Stop()
@@ -137,7 +139,7 @@ func (t *turn) resume(ctx context.Context) (*Answer, error) {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if !isStream(resp) {
-		return nil, c.fault(Gone, nil, "broke its stream before its answer and does not resume it (status %d)", resp.StatusCode)
+		return nil, c.Fault(upstream.Gone, nil, "broke its stream before its answer and does not resume it (status %d)", resp.StatusCode)
 	}
 	return t.stream(ctx, resp)
 }

@@ -1,0 +1,131 @@
+package stdio
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"testing/synctest"
+	"time"
+
+	"github.com/tollgate/tollgate/gate"
+	"github.com/tollgate/tollgate/internal/gatetest"
+	"github.com/tollgate/tollgate/internal/mcptest"
+	"github.com/tollgate/tollgate/ledger"
+	"github.com/tollgate/tollgate/mcp/upstream"
+	"github.com/tollgate/tollgate/mcp/wire"
+	"github.com/tollgate/tollgate/policy"
+)
+
+func TestReadLine(t *testing.T) {
+	in := bufio.NewReaderSize(strings.NewReader("a\n\r\nb\r\n"+strings.Repeat("x", 100)+"\nlast"), 16)
+	for _, want := range []string{"a", "", "b", strings.Repeat("x", 100), "last"} {
+		got, err := readLine(in, 101)
+		if string(got) != want || (err != nil) != (want == "last") {
+			t.Errorf("got %q, %v, want %q", got, err, want)
+		}
+	}
+	if _, err := readLine(bufio.NewReaderSize(strings.NewReader(strings.Repeat("x", 100)), 16), 99); !errors.Is(err, upstream.ErrTooLarge) {
+		t.Errorf("a line beyond the bound: %v", err)
+	}
+}
+
+// FuzzLines holds that lines come as they are in the stream, however it is cut into reads.
+func FuzzLines(f *testing.F) {
+	f.Add([]byte("{\"jsonrpc\":\"2.0\"}\n\r\nbanner\r\n"))
+	f.Add([]byte(strings.Repeat("x", 70) + "\nlast"))
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		in := bufio.NewReaderSize(iotest.OneByteReader(bytes.NewReader(stream)), 16)
+		for want := range bytes.SplitSeq(stream, []byte("\n")) {
+			got, err := readLine(in, 64)
+			if errors.Is(err, upstream.ErrTooLarge) {
+				if len(want) < 64 {
+					t.Errorf("%q is too long", want)
+				}
+				return
+			}
+			if !bytes.Equal(got, bytes.TrimSuffix(want, []byte("\r"))) {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		}
+		if rest, err := readLine(in, 64); len(rest) > 0 || err == nil {
+			t.Errorf("behind the end: %q, %v", rest, err)
+		}
+	})
+}
+
+func TestQueueOfASlowCallerIsBounded(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		bytes, put int
+		want       int
+	}{
+		{"many", 1, 3 * queueMax, queueMax},
+		{"large", queueBytesMax / 4, 10, 4},
+	} {
+		p := &pipe{waiting: map[int64]*waiter{}}
+		w := p.register(7)
+		for range c.put {
+			p.put(7, &wire.Message{Method: "notifications/progress", Raw: make([]byte, c.bytes)})
+		}
+		p.put(8, &wire.Message{})
+		p.put(7, &wire.Message{Raw: make([]byte, queueBytesMax)}) // the answer
+		<-w.signal
+		got := p.collect(w)
+		if len(got) != c.want+1 || got[c.want].Method != "" || w.dropped != c.put-c.want {
+			t.Errorf("%s: %d wait, %d dropped", c.name, len(got), w.dropped)
+		}
+		p.forget(7)
+		p.put(7, &wire.Message{})
+		if len(p.waiting) != 0 {
+			t.Error("it still waits")
+		}
+	}
+}
+
+func TestUnwrittenRequestGoesToTheNextChild(t *testing.T) {
+	g := gatetest.New(t, gatetest.Options{Upstreams: []gate.Upstream{{Side: policy.Tools, Name: "s"}}}).Gate
+	up, err := New(upstream.Config{Gate: g, Name: "s", Command: mcptest.Command()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = up.Close(t.Context()) }()
+	if _, err := up.Discover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	first := up.current.pipe
+	_ = first.process.Stdin.Close() // as when the child dies between two calls, and nobody has noticed yet
+	err = g.Do(t.Context(), policy.Call{Action: policy.ServerPing, Upstream: "s"}, ledger.Hold{}, func(ctx context.Context, p *gate.Permit) error {
+		a, err := up.Call(ctx, &upstream.Exchange{Permit: p, Method: "ping"})
+		if err == nil && a.Error != nil {
+			err = a.Error
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err, errors.Unwrap(err))
+	}
+	if up.current.pipe == first {
+		t.Error("the dead child is still the one")
+	}
+}
+
+func TestFewFirstDeathsAreForgiven(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Server{}
+		for _, want := range []time.Duration{0, 0, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, 32 * time.Second, time.Minute, time.Minute} {
+			if got := s.backoff(); max(got, 0) != want {
+				t.Errorf("after %d deaths: %s, want %s", s.deaths, got, want)
+			}
+			s.deaths++
+			s.died = time.Now()
+		}
+		time.Sleep(time.Minute)
+		if got := s.backoff(); got > 0 {
+			t.Errorf("it is still not started: %s", got)
+		}
+	})
+}

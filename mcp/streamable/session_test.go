@@ -1,0 +1,93 @@
+package streamable
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"testing"
+	"testing/iotest"
+	"testing/synctest"
+	"time"
+
+	"github.com/tollgate/tollgate/mcp/upstream"
+	"github.com/tollgate/tollgate/mcp/wire"
+)
+
+// FuzzStream holds that an event stream ends in an answer that is JSON or in an error, and never in both or a panic.
+func FuzzStream(f *testing.F) {
+	for _, s := range []string{
+		"data: {\"id\":7,\"result\":{}}\n\n", "event: message\r\ndata: {\"id\":7,\r\ndata: \"result\":{}}\r\n\r\n", ": hi\n\nid: 1\nretry: 5\ndata:\n\n",
+		"data: {\"method\":\"notifications/progress\",\"params\":{\"progressToken\":7}}\n\ndata: {\"id\":7,\"error\":{\"code\":1}}", "data: x\n\n",
+		"data: {\"id\":1,\"method\":\"ping\"}\n\n", "\xef\xbb\xbfdata: {\"id\":7,\"result\":{}}\r\r",
+	} {
+		f.Add([]byte(s), true)
+		f.Add([]byte(s), false)
+	}
+	f.Fuzz(func(t *testing.T, stream []byte, oneByte bool) {
+		var r io.Reader = bytes.NewReader(stream)
+		if oneByte {
+			r = iotest.OneByteReader(r)
+		}
+		s := &Server{cfg: upstream.Config{Name: "fuzzed", Log: slog.New(slog.DiscardHandler)}}
+		x := &upstream.Exchange{ProgressToken: []byte("1"), Notify: func(_ string, params []byte) {
+			if !json.Valid(params) {
+				t.Errorf("told %q", params)
+			}
+		}}
+		turn := &turn{server: s, exchange: x, id: 7, peer: &wire.Peer{Era: upstream.Modern}}
+		a, err := turn.stream(context.Background(), &http.Response{Body: io.NopCloser(r)})
+		if (a == nil) == (err == nil) {
+			t.Fatalf("%q: answer %v and error %v", stream, a, err)
+		}
+		if a != nil && !json.Valid(append(append([]byte{}, a.Result...), errorOf(a)...)) {
+			t.Errorf("%q has the answer %s%s", stream, a.Result, errorOf(a))
+		}
+	})
+}
+
+func TestIdleSessionsAreRetired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ss sessions
+		ss.init(&Server{cfg: upstream.Config{Name: "s"}})
+		for range sessionsMax {
+			key := string(rune('a' + len(ss.all)))
+			ss.all[key] = &session{key: key, leave: func() {}, used: time.Now().Add(time.Duration(len(ss.all)) * time.Second)}
+		}
+		busy := ss.all["a"]
+		busy.busy = 1
+		if err := ss.room(); err != nil || ss.all["a"] != busy || ss.all["b"] != nil || len(ss.all) != sessionsMax-1 {
+			t.Errorf("the session unused longest made no room: %v, %d", err, len(ss.all))
+		}
+		c := ss.all["c"]
+		if ss.retire(c) {
+			t.Error("retired at once")
+		}
+		time.Sleep(sessionIdle + 10*time.Second)
+		if !ss.retire(c) || ss.all["c"] != nil {
+			t.Error("not retired")
+		}
+		time.Sleep(sessionIdle)
+		if ss.retire(busy) {
+			t.Error("a busy session was retired")
+		}
+		for _, in := range ss.all {
+			in.busy = 1
+		}
+		ss.all["b"], ss.all["c"] = &session{key: "b", busy: 1}, &session{key: "c", busy: 1}
+		var f *upstream.Fault
+		if err := ss.room(); !errors.As(err, &f) || f.Kind != upstream.Unreachable {
+			t.Errorf("more than %d busy sessions: %v", sessionsMax, err)
+		}
+	})
+}
+
+func errorOf(a *upstream.Answer) []byte {
+	if a.Error == nil {
+		return nil
+	}
+	return a.Error.Raw
+}
