@@ -32,7 +32,7 @@ var method = map[policy.Action]string{
 	policy.ToolList: "tools/list", policy.ToolCall: "tools/call", policy.ResourceList: "resources/list",
 	policy.ResourceRead: "resources/read", policy.PromptList: "prompts/list", policy.PromptGet: "prompts/get",
 	policy.Complete: "completion/complete", policy.ResourceSubscribe: "resources/subscribe", policy.SessionOpen: "initialize", policy.ServerDiscover: "server/discover",
-	policy.ServerPing: "ping",
+	policy.ServerPing: "ping", policy.TaskGet: "tasks/get", policy.TaskUpdate: "tasks/update", policy.TaskCancel: "tasks/cancel",
 }
 
 // operation is the gen_ai.operation.name of an action.

@@ -20,6 +20,12 @@ const (
 
 	ResourceSubscribe Action = "resource.subscribe" // to hear of changes of one resource; judged as its read
 
+	// What follows a tool call that became a task: to see it, to answer what it asks, to have it ended. Judged on the tool, as
+	// the arguments of the call were already.
+	TaskGet    Action = "task.get"
+	TaskUpdate Action = "task.update"
+	TaskCancel Action = "task.cancel"
+
 	ScriptRun Action = "script.run"
 
 	Chat        Action = "llm.chat"

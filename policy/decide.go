@@ -41,7 +41,7 @@ func (s *Set) Decide(c *Call) Decision {
 		return Decision{Effect: Allow, Revision: s.revision}
 	}
 	v := s.verdict(c)
-	if v.final != nil {
+	if v.final != nil && !(v.visible && c.Action.continues()) {
 		return *v.final
 	}
 	e := s.evaluator()
@@ -53,7 +53,7 @@ func (s *Set) Decide(c *Call) Decision {
 		setNow(&e.Vars, c.Now, s.zone)
 	}
 	e.Args, e.NoSpend = c.Args, c.Spend == nil
-	d := v.decide(e)
+	d := v.decideFor(e, c.Action)
 	if e.Exhausted() {
 		d = Decision{Message: fmt.Sprintf("the arguments need more than %d steps to be judged: send smaller ones", condition.DecisionStepsMax)}
 	}
@@ -65,6 +65,14 @@ func (s *Set) Decide(c *Call) Decision {
 // does. Not visible means denied for all arguments.
 func (s *Set) Visible(c *Call) bool {
 	return c != nil && c.Principal != nil && s.verdict(c).visible
+}
+
+// decideFor decides a call, or what follows one.
+func (v *verdict) decideFor(e *condition.Evaluator, a Action) Decision {
+	if a.continues() {
+		return v.continues(e)
+	}
+	return v.decide(e)
 }
 
 // decide evaluates what is open, in an order that cannot matter: deny, allow, approve, limit.

@@ -22,6 +22,9 @@
 // matching approve makes the call wait for an approval, and each matching limit is laid on it. The order of rules and
 // files never matters. An error in a condition is no match in an allow and a match in every other effect.
 //
+// What follows a call that became a task (to see it, to answer it, to cancel it) is judged on the call's tool as of then.
+// Rules whose if reads args and approvals have had their say when the task was made.
+//
 // # Conditions
 //
 // Conditions are expr expressions that come out true or false. A when reads

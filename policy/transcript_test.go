@@ -134,7 +134,8 @@ func principals(t *testing.T, a *txtar.Archive) map[string]*Principal {
 }
 
 // A call: mary github/create_issue [read_only trusted] {"repo":"x"} at 2026-01-31T09:00Z cost 0.5 spent 24 untrusted
-var callShape = regexp.MustCompile(`^(\S+) (model )?(\S+)(?: \[([^]]*)\])?(?: (\{.*\}))?((?: (?:at \S+|cost \S+|spent \S+|untrusted))*)$`)
+// A last word task asks for the state of a task that such a call has made.
+var callShape = regexp.MustCompile(`^(\S+) (model )?(\S+)(?: \[([^]]*)\])?(?: (\{.*\}))?((?: (?:at \S+|cost \S+|spent \S+|untrusted|task))*)$`)
 
 func parseCall(t *testing.T, line string, people map[string]*Principal) *Call {
 	t.Helper()
@@ -165,6 +166,8 @@ func parseCall(t *testing.T, line string, people map[string]*Principal) *Call {
 			c.Spend = &Spend{KeyToday: dollars(t, words[i+1])}
 		case "untrusted":
 			c.Run = &Run{ID: "run", SawUntrusted: true}
+		case "task":
+			c.Action = TaskGet
 		}
 	}
 	return c
