@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync"
@@ -193,17 +194,17 @@ func (g *Gate) RoundTrip(p *Permit, req *http.Request) (*http.Response, error) {
 		closeBody(req.Body)
 		return nil, err
 	}
-	release := func() {}
-	if FromContext(req.Context()) != p {
-		ctx, cancel := context.WithCancel(req.Context())
+	ctx, release := req.Context(), func() {}
+	if FromContext(ctx) != p {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
 		stop := context.AfterFunc(&p.ctx, cancel)
 		release = func() { stop(); cancel() }
-		req = req.WithContext(ctx)
 	}
+	// A body of our own type would tell as well when the request leaves, but the transport sends only a body that it knows to
+	// be in memory in one piece with the header.
+	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: p.Sent}))
 	empty := req.Body == nil || req.Body == http.NoBody
-	if !empty {
-		req.Body = &sentBody{req.Body, p}
-	}
 	resp, err := p.pool.transport.RoundTrip(req)
 	var failed *dial.Error
 	if err != nil && errors.As(err, &failed) {
@@ -244,17 +245,6 @@ func closeBody(b io.ReadCloser) {
 	if b != nil {
 		_ = b.Close()
 	}
-}
-
-// sentBody marks its permit sent when the transport begins to write the request: headers and body go out together.
-type sentBody struct {
-	io.ReadCloser
-	permit *Permit
-}
-
-func (b *sentBody) Read(buf []byte) (int, error) {
-	b.permit.Sent()
-	return b.ReadCloser.Read(buf)
 }
 
 // answer is a response body that cannot be read under a dead permit.

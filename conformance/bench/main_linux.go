@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,6 +58,7 @@ type options struct {
 	data    string
 	inside  bool // run the packages' own benchmarks
 	root    string
+	before  string // another binary
 }
 
 // The forms: rounds and slices of all, and of -short.
@@ -79,6 +81,7 @@ func parse(args []string) (*options, error) {
 	f.StringVar(&o.data, "data", "", "where the targets' files and the ledger go: the disk below is part of what is measured (default the directory of temporary files)")
 	f.BoolVar(&o.inside, "inside", true, "also run the packages' own benchmarks")
 	f.StringVar(&o.root, "root", ".", "the repository, with bin/tollgate in it")
+	f.StringVar(&o.before, "before", "", "another tollgate binary, measured in turn with bin/tollgate")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -88,6 +91,9 @@ func parse(args []string) (*options, error) {
 	o.targets = []string{target.Direct, target.Proxy, target.Nginx, target.Tollgate}
 	if *targets != "" {
 		o.targets = append([]string{target.Direct}, strings.Split(*targets, ",")...)
+	}
+	if o.before != "" {
+		o.targets = slices.Insert(o.targets, 1, target.Before)
 	}
 	if *only != "" {
 		var err error

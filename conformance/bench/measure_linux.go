@@ -123,7 +123,9 @@ func (b *bench) startTarget(ctx context.Context, name, mock string) (*target.Tar
 		if err != nil {
 			return nil, err
 		}
-		return target.StartTollgate(ctx, binary, dir, mock)
+		return target.StartTollgate(ctx, name, binary, dir, mock)
+	case target.Before:
+		return target.StartTollgate(ctx, name, b.opts.before, dir, mock)
 	}
 	return nil, fmt.Errorf("no target is named %q", name)
 }

@@ -17,6 +17,7 @@ const (
 	Proxy    = "net/http proxy"
 	Nginx    = "nginx"
 	Tollgate = "tollgate"
+	Before   = "tollgate before" // another binary, to compare a change with what it changes
 )
 
 // Target is something that the benchmark sends requests to.
@@ -31,9 +32,11 @@ type Target struct {
 // Paths of the mock's tool servers, and of the same behind tollgate.
 var behind = map[string]string{"/mcp": "/mcp/modern", "/mcp-legacy": "/mcp/legacy", "/mcp-large": "/mcp/large"}
 
+func (t *Target) gateway() bool { return t.Name == Tollgate || t.Name == Before }
+
 // Path is where t serves what the mock serves at path.
 func (t *Target) Path(path string) string {
-	if at, ok := behind[path]; ok && t.Name == Tollgate {
+	if at, ok := behind[path]; ok && t.gateway() {
 		return at
 	}
 	return path
@@ -41,7 +44,7 @@ func (t *Target) Path(path string) string {
 
 // Model is what t calls the mock's model.
 func (t *Target) Model(name string) string {
-	if t.Name == Tollgate {
+	if t.gateway() {
 		return "mock/" + name
 	}
 	return name

@@ -38,9 +38,9 @@ rules:
   - {id: contractors, effect: deny, models: ["*"], when: '"contractor" in key.tags'}
 `
 
-// StartTollgate starts the binary in dir with a config in which everything is on: key, ten rules, four limits, ledger,
+// StartTollgate starts the binary, as the target of that name, in dir with a config in which everything is on: key, ten rules, four limits, ledger,
 // prices, metrics and sampled traces, which go to the mock.
-func StartTollgate(ctx context.Context, binary, dir, mock string) (*Target, error) {
+func StartTollgate(ctx context.Context, name, binary, dir, mock string) (*Target, error) {
 	g, err := launch.Start(ctx, launch.Config{
 		Binary: binary, Dir: dir, YAML: fmt.Sprintf(tollgateConfig, mock), Policies: map[string]string{"rules.yaml": tenRules},
 		Env: []string{
@@ -51,5 +51,5 @@ func StartTollgate(ctx context.Context, binary, dir, mock string) (*Target, erro
 	if err != nil {
 		return nil, err
 	}
-	return &Target{Name: Tollgate, Addr: g.Addr, Key: benchKey, Process: g.Process, Metrics: "http://" + g.Admin + metricsPath}, nil
+	return &Target{Name: name, Addr: g.Addr, Key: benchKey, Process: g.Process, Metrics: "http://" + g.Admin + metricsPath}, nil
 }
