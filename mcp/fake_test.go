@@ -85,6 +85,8 @@ func (f *fake) Discover(ctx context.Context) (*upstream.Offer, error) {
 	}, nil
 }
 
+func (f *fake) Counts() upstream.Counts { return upstream.Counts{} }
+
 func (f *fake) Ping(context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

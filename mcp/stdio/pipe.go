@@ -237,7 +237,7 @@ func (p *pipe) refuse() {
 	for {
 		select {
 		case m := <-p.refusals:
-			if err := p.conn.Send(p.permit, wire.Refusal(m)); err != nil {
+			if err := p.conn.Send(p.permit, wire.Abilities{}.Refuses(m)); err != nil {
 				return
 			}
 		case <-p.dead:

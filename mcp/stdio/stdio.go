@@ -45,6 +45,7 @@ type Server struct {
 
 	mu      sync.Mutex // guards what follows
 	current *launch    // the newest start; nil: none yet
+	starts  int64      // of children
 	deaths  int        // young ones in a row
 	died    time.Time  // when the last one did
 	closed  bool
@@ -146,6 +147,7 @@ func (s *Server) launch() *launch {
 	leaving, leave := context.WithCancel(context.Background())
 	l := &launch{ready: make(chan struct{}), leave: leave}
 	s.current = l
+	s.starts++
 	s.wg.Go(func() {
 		defer leave()
 		s.live(leaving, l)
@@ -269,7 +271,7 @@ func (s *Server) handshake(ctx context.Context, p *pipe) error {
 		}
 	}
 	p.peer = &wire.Peer{Era: upstream.Legacy}
-	a, err := do(ctx, "initialize", wire.InitializeParams(s.self))
+	a, err := do(ctx, "initialize", wire.Initialize(s.self, wire.Abilities{}, ""))
 	if err != nil {
 		return err
 	}
@@ -365,6 +367,18 @@ func (s *Server) Close(ctx context.Context) error {
 	s.wg.Wait()
 	s.stop()
 	return nil
+}
+
+// Counts implements upstream.Server.
+func (s *Server) Counts() upstream.Counts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var c upstream.Counts
+	if s.current != nil && !s.current.over() {
+		c.Sessions = 1
+	}
+	c.Reconnects = max(0, s.starts-1)
+	return c
 }
 
 // Subscribe implements upstream.Server.

@@ -359,6 +359,13 @@ func (s *Server) Close(ctx context.Context) error {
 	return nil
 }
 
+// Counts implements upstream.Server.
+func (s *Server) Counts() upstream.Counts {
+	s.sessions.mu.Lock()
+	defer s.sessions.mu.Unlock()
+	return upstream.Counts{Sessions: len(s.sessions.all)}
+}
+
 // Subscribe implements upstream.Server.
 func (s *Server) Subscribe(context.Context, *upstream.Exchange, func(params []byte)) (stop func(), a *upstream.Answer, err error) {
 	return nil, upstream.NoSubscriptions(), nil

@@ -342,7 +342,7 @@ func TestServersOwnRequestsAreRefused(t *testing.T) {
 			}
 		}
 	}
-	want := []string{`{"jsonrpc":"2.0","id":"q\"1","error":{"code":-32601,"message":"the gateway declared no such capability"}}`, `{"jsonrpc":"2.0","id":7,"result":{}}`}
+	want := []string{`{"jsonrpc":"2.0","id":"q\"1","error":{"code":-32601,"message":"the client declared no such capability"}}`, `{"jsonrpc":"2.0","id":7,"result":{}}`}
 	if !slices.Equal(replies, want) {
 		t.Errorf("replies %q", replies)
 	}

@@ -308,7 +308,7 @@ func (ss *sessions) close(ctx context.Context) {
 func (s *Server) initialize(ctx context.Context, permit *gate.Permit, in *session) error {
 	ctx, cancel := context.WithTimeout(ctx, sessionTimeout)
 	defer cancel()
-	x := &upstream.Exchange{Permit: permit, Method: "initialize", Params: wire.InitializeParams(s.self)}
+	x := &upstream.Exchange{Permit: permit, Method: "initialize", Params: wire.Initialize(s.self, wire.Abilities{}, "")}
 	id := s.ids.Add(1)
 	t := &turn{server: s, exchange: x, id: id, peer: &wire.Peer{Era: upstream.Legacy}, session: in, retry: retryDefault}
 	o := &wire.Request{ID: id, Method: x.Method, Params: x.Params}

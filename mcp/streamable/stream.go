@@ -98,7 +98,7 @@ func (t *turn) ownRequest(ctx context.Context, m *wire.Message) error {
 		return t.server.cfg.Fault(upstream.Garbage, nil, "kept asking for what its client does not offer")
 	}
 	if t.session != nil { // a modern server has no place to receive an answer, and may not ask
-		t.beside(ctx, wire.Refusal(m))
+		t.beside(ctx, wire.Abilities{}.Refuses(m))
 	}
 	return nil
 }

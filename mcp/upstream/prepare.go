@@ -55,5 +55,5 @@ func Done(permit *gate.Permit, a *Answer) {
 
 // NoSubscriptions is what a server that has no subscriptions says.
 func NoSubscriptions() *Answer {
-	return &Answer{Error: &RPCError{Code: -32601, Raw: []byte(`{"code":-32601,"message":"this server has no subscriptions"}`)}}
+	return &Answer{Error: NewError(-32601, "this server has no subscriptions")}
 }

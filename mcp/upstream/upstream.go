@@ -10,6 +10,7 @@ import (
 
 	"github.com/tollgate/tollgate/gate"
 	"github.com/tollgate/tollgate/internal/secret"
+	"github.com/tollgate/tollgate/internal/strictjson"
 )
 
 // Era is a family of protocol versions.
@@ -94,8 +95,20 @@ type Server interface {
 	// Leave ends the sessions kept for a client whose own has ended. It does not wait.
 	Leave(client string)
 
+	// Counts are the server's figures now.
+	Counts() Counts
+
 	// Close ends sessions and stops the child: SIGTERM, then SIGKILL when ctx ends.
 	Close(ctx context.Context) error
+}
+
+// Counts are figures of a server, for metrics and health.
+type Counts struct {
+	Sessions int // with a legacy server, open now; a child that runs is one too
+	Streams  int // on which a server speaks by itself, open now
+
+	Questions  int64 // carried to callers, since the start
+	Reconnects int64 // sessions, streams and children opened again after they were lost, since the start
 }
 
 // Exchange is one request on its way to a server, with all that its caller said about it.
@@ -155,6 +168,12 @@ type RPCError struct {
 	Code int
 	Raw  []byte // the whole error object as it came: code, message, data and whatever else
 	HTTP int    // status it came with; 0: not over HTTP
+}
+
+// NewError is a JSON-RPC error in the gateway's own words.
+func NewError(code int, message string) *RPCError {
+	raw := strictjson.Quote(fmt.Appendf(nil, `{"code":%d,"message":`, code), message)
+	return &RPCError{Code: code, Raw: append(raw, '}')}
 }
 
 func (e *RPCError) Error() string { return fmt.Sprintf("the server answered error %d", e.Code) }

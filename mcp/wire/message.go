@@ -17,14 +17,15 @@ import (
 // The protocol versions spoken to servers.
 const (
 	ModernVersion = "2026-07-28"
-	NewestLegacy  = "2025-11-25"
+	newestLegacy  = "2025-11-25"
 )
 
-var legacyVersions = [...]string{"2024-11-05", "2025-03-26", "2025-06-18", NewestLegacy}
+var legacyVersions = [...]string{"2024-11-05", "2025-03-26", "2025-06-18", newestLegacy}
 
 // JSON-RPC and MCP error codes that decide how to go on.
 const (
 	CodeMethod         = -32601
+	codeParams         = -32602
 	CodeHeaderMismatch = -32020
 	CodeCapability     = -32021
 	CodeVersion        = -32022
@@ -100,6 +101,28 @@ func (m *Message) ID() []byte { return m.get(atID) }
 
 // Token is the raw params.progressToken; nil: none.
 func (m *Message) Token() []byte { return m.get(atToken) }
+
+// Params is the raw params; nil: none.
+func (m *Message) Params() []byte { return m.get(atParams) }
+
+// Param is a raw member of params; nil: there is none.
+func (m *Message) Param(name string) []byte {
+	params := m.at[atParams]
+	if params.Kind != '{' {
+		return nil
+	}
+	if v := strictjson.Lookup(m.Raw, params, name); v.Present() {
+		return v.In(m.Raw)
+	}
+	return nil
+}
+
+// Clone is m in memory of its own.
+func (m *Message) Clone() *Message {
+	c := *m
+	c.Raw = slices.Clone(m.Raw)
+	return &c
+}
 
 // Failed reports whether m is an error.
 func (m *Message) Failed() bool { return m.at[atError].Present() }
@@ -220,12 +243,10 @@ func (p *Peer) Meta(ctx context.Context, x *upstream.Exchange, id int64, self []
 }
 
 // declared is what is said of the caller's capabilities to a modern server. Between modern peers elicitation, sampling
-// and roots travel inside results, so the caller's own word goes on; for a legacy caller there is none.
+// and roots travel inside results, so the caller's own word goes on; a legacy caller has to be one that can be asked.
 func declared(x *upstream.Exchange) []byte {
 	b := []byte{'{'}
-	if x.Era != upstream.Modern {
-		return append(b, '}')
-	}
+	asks := x.Era == upstream.Modern || x.Ask != nil
 	add := func(v strictjson.Value, value []byte) {
 		if len(b) > 1 {
 			b = append(b, ',')
@@ -234,8 +255,15 @@ func declared(x *upstream.Exchange) []byte {
 	}
 	for name, v := range strictjson.Members(x.Capabilities, strictjson.Whole(x.Capabilities)) {
 		switch string(name) {
-		case "elicitation", "sampling", "roots":
-			add(v, v.In(x.Capabilities))
+		case "elicitation", "sampling":
+			if asks {
+				add(v, v.In(x.Capabilities))
+			}
+		case "roots":
+			if asks && v.Kind == '{' { // that they changed cannot be told to a modern server
+				e := strictjson.Rewrite(x.Capabilities, v, strictjson.Change{Name: "listChanged"})
+				add(v, e.With)
+			}
 		case "extensions":
 			if v.Kind == '{' {
 				e := strictjson.Rewrite(x.Capabilities, v, strictjson.Change{Name: tasksExtension})
@@ -269,13 +297,20 @@ func Cancelled(id int64) []byte {
 	return Notification("notifications/cancelled", `{"requestId":`+strconv.FormatInt(id, 10)+`,"reason":"the caller is gone or out of time"}`)
 }
 
-// Refusal answers a server's own request: ping with a sign of life, all else with -32601.
-func Refusal(m *Message) []byte {
-	b := append([]byte(`{"jsonrpc":"2.0","id":`), m.get(atID)...)
-	if m.Method == "ping" {
-		return append(b, `,"result":{}}`...)
+// Response answers m, a request of the server's own.
+func Response(m *Message, a *upstream.Answer) []byte {
+	b := append(append([]byte(`{"jsonrpc":"2.0","id":`), m.ID()...), ',')
+	if a.Error != nil {
+		b = append(append(b, `"error":`...), a.Error.Raw...)
+	} else {
+		b = append(append(b, `"result":`...), a.Result...)
 	}
-	return append(b, `,"error":{"code":-32601,"message":"the gateway declared no such capability"}}`...)
+	return append(b, '}')
+}
+
+// Refusal answers m, a request of the server's own, with an error.
+func Refusal(m *Message, code int, why string) []byte {
+	return Response(m, &upstream.Answer{Error: upstream.NewError(code, why)})
 }
 
 // levels are the log levels, lowest first.

@@ -82,8 +82,8 @@ func FuzzMessage(f *testing.F) {
 				t.Errorf("%q has the answer %q", raw, part)
 			}
 		}
-		if m.Request() && !json.Valid(Refusal(m)) {
-			t.Errorf("%q is refused with %q", raw, Refusal(m))
+		if m.Request() && !json.Valid(Abilities{}.Refuses(m)) {
+			t.Errorf("%q is refused with %q", raw, Abilities{}.Refuses(m))
 		}
 		x := &upstream.Exchange{ProgressToken: []byte(`"mine"`), LogLevel: "debug", Notify: func(_ string, params []byte) {
 			if !json.Valid(params) {

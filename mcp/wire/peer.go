@@ -114,9 +114,14 @@ func Supported(e *upstream.RPCError) []string {
 	return texts(e.Raw, at[0])
 }
 
-// InitializeParams declares no capability: what a server asks of its client is not bridged.
-func InitializeParams(self []byte) []byte {
-	b := append([]byte(`{"protocolVersion":"`+NewestLegacy+`","capabilities":{},"clientInfo":`), self...)
+// Initialize is the params of initialize: the newest version that has it, and what the server may ask. version is the
+// one that the server is known to speak; empty: it is not known yet.
+func Initialize(self []byte, able Abilities, version string) []byte {
+	if version == "" {
+		version = newestLegacy
+	}
+	b := append([]byte(`{"protocolVersion":"`+newestLegacy+`","capabilities":`), able.declared(version)...)
+	b = append(append(b, `,"clientInfo":`...), self...)
 	return append(b, '}')
 }
 
