@@ -42,6 +42,10 @@ type Config struct {
 	Log      *slog.Logger // nil: discarded
 	Version  string       // of this program, told to clients and servers
 
+	// SealKey seals what callers keep for the gateway between two requests: ids of tasks, states of calls that wait for an
+	// answer. It has seal.KeyBytes; replicas share it. Nil: one that ends with the process.
+	SealKey []byte
+
 	// CallTimeout bounds one call from leaving until its result; 0: 10 minutes. Server.Timeout goes before it.
 	CallTimeout time.Duration
 }

@@ -2,7 +2,9 @@ package mcp
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/tollgate/tollgate/mcp/catalog"
 	"github.com/tollgate/tollgate/mcp/front"
+	"github.com/tollgate/tollgate/mcp/seal"
 	"github.com/tollgate/tollgate/mcp/upstream"
 )
 
@@ -53,10 +56,18 @@ func newGateway(cfg Config, dial func(upstream.Config) (upstream.Server, error))
 	if cfg.CallTimeout == 0 {
 		cfg.CallTimeout = callTimeout
 	}
+	if cfg.SealKey == nil {
+		cfg.SealKey = make([]byte, seal.KeyBytes)
+		_, _ = rand.Read(cfg.SealKey)
+	}
+	sealer, err := seal.New(cfg.SealKey)
+	if err != nil {
+		return nil, fmt.Errorf("mcp: %w", err)
+	}
 	g := &Gateway{cfg: cfg, dial: dial}
 	g.served.Store(&map[string]*served{})
 	g.changed.Store(new(make(chan struct{})))
-	g.front = front.New(front.Config{Auth: cfg.Auth, Backend: (*backend)(g), Guard: cfg.Guard, Log: cfg.Log, Version: cfg.Version})
+	g.front = front.New(front.Config{Auth: cfg.Auth, Backend: (*backend)(g), Guard: cfg.Guard, Log: cfg.Log, Version: cfg.Version, Sealer: sealer})
 	if err := g.Reload(cfg.Servers, cfg.Profiles); err != nil {
 		return nil, err
 	}

@@ -3,17 +3,10 @@ package oauth
 import (
 	"crypto/hkdf"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
-	"errors"
-	"fmt"
 	"hash"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"sync"
 
-	"github.com/tollgate/tollgate/internal/durable"
 	"github.com/tollgate/tollgate/internal/secret"
 )
 
@@ -24,43 +17,7 @@ const pepperBytes = 32
 // Pepper reads the pepper in the file at path, and makes it at the first start. Of several processes that start at once
 // all get the same. Losing the file loses every minted key.
 func Pepper(path string) ([]byte, error) {
-	pepper, err := readPepper(path)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return pepper, err
-	}
-	fresh := make([]byte, pepperBytes)
-	_, _ = rand.Read(fresh)
-	// Written whole under another name and then linked: whoever finds the file finds all of it, and the first one stays.
-	temporary := path + "." + rand.Text()
-	if err := durable.WriteFile(temporary, fresh, 0o600); err != nil {
-		return nil, fmt.Errorf("make the pepper: %w", err)
-	}
-	err = os.Link(temporary, path)
-	if removed := os.Remove(temporary); err == nil {
-		err = removed
-	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("make the pepper: %w", err)
-	}
-	return readPepper(path)
-}
-
-func readPepper(path string) ([]byte, error) {
-	pepper, err := os.ReadFile(filepath.Clean(path))
-	if err != nil {
-		return nil, fmt.Errorf("read the pepper: %w", err)
-	}
-	if len(pepper) != pepperBytes {
-		return nil, fmt.Errorf("read the pepper: %s has %d bytes instead of %d: restore it from a backup", path, len(pepper), pepperBytes)
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("read the pepper: %w", err)
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return nil, fmt.Errorf("read the pepper: others may read %s (mode %o): chmod 600 it", path, mode)
-	}
-	return pepper, nil
+	return secret.KeyFile(path, "the pepper", pepperBytes)
 }
 
 // DerivePepper makes the pepper from the secret_key that several replicas share.

@@ -16,12 +16,14 @@ import (
 	"github.com/tollgate/tollgate/gate"
 	"github.com/tollgate/tollgate/internal/durable"
 	"github.com/tollgate/tollgate/internal/redact"
+	"github.com/tollgate/tollgate/internal/secret"
 	"github.com/tollgate/tollgate/internal/telemetry"
 	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/ledger/index"
 	"github.com/tollgate/tollgate/llm"
 	"github.com/tollgate/tollgate/llm/price"
 	"github.com/tollgate/tollgate/mcp"
+	"github.com/tollgate/tollgate/mcp/seal"
 	"github.com/tollgate/tollgate/oauth"
 )
 
@@ -39,6 +41,7 @@ const (
 	journalDir  = "journal"
 	keysFile    = "keys.db"
 	pepperFile  = "pepper"
+	sealFile    = "seal.key" // of what callers keep for the gateway: parked calls and tasks
 	tokenFile   = "admin.token"
 	socketFile  = "admin.sock"
 	dataDirMode = 0o700
@@ -212,9 +215,14 @@ func (p *process) openTools(context.Context) (err error) {
 	if err := makeHomes(p.inForce()); err != nil {
 		return err
 	}
+	sealKey, err := secret.KeyFile(p.file(sealFile), "the seal key", seal.KeyBytes)
+	if err != nil {
+		return err
+	}
 	auth := oauth.NewAuthenticator(p.keys, p.inForce().Anonymous)
 	p.mcp, err = mcp.New(mcp.Config{
 		Gate: p.gate, Auth: auth, Vault: &p.vault, Guard: &p.inForce().Guard, Servers: p.inForce().Servers, Profiles: p.inForce().Profiles,
+		SealKey: sealKey,
 		Log: p.log, Version: p.version,
 	})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/tollgate/tollgate/mcp/catalog"
 	"github.com/tollgate/tollgate/mcp/era"
 	"github.com/tollgate/tollgate/mcp/rpc"
+	"github.com/tollgate/tollgate/mcp/seal"
 	"github.com/tollgate/tollgate/mcp/upstream"
 	"github.com/tollgate/tollgate/oauth"
 	"github.com/tollgate/tollgate/policy"
@@ -67,10 +68,11 @@ type Authenticator interface {
 	Authenticate(r *http.Request) (*policy.Principal, error)
 }
 
-// Config makes a Front. Auth and Backend are required.
+// Config makes a Front. Auth, Backend and Sealer are required.
 type Config struct {
 	Auth    Authenticator
 	Backend Backend
+	Sealer  *seal.Sealer // of what callers keep for the gateway
 	Guard   *edge.Guard // nil: loopback names only
 	Log     *slog.Logger
 	Version string // of this program
