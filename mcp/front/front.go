@@ -73,7 +73,7 @@ type Config struct {
 	Auth    Authenticator
 	Backend Backend
 	Sealer  *seal.Sealer // of what callers keep for the gateway
-	Guard   *edge.Guard // nil: loopback names only
+	Guard   *edge.Guard  // nil: loopback names only
 	Log     *slog.Logger
 	Version string // of this program
 }
