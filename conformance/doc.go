@@ -8,6 +8,7 @@
 //	tools_test.go     official MCP servers behind one endpoint, the official client in both eras
 //	models_test.go    official OpenAI and Anthropic SDKs, in JavaScript and Python
 //	together_test.go  a tool and a model under one trace and one budget
+//	official_test.go  the official conformance suite, as client and as server, in every combination of eras
 //	starter_test.go   what `tollgate serve` without a file prints, pasted
 //
 // One table of cases, doors_test.go, needs no peers and always runs: it takes the same cases, a ledger that cannot write

@@ -50,6 +50,9 @@ func TestAProgramIsReadyAndStops(t *testing.T) {
 	if err := p.Printed(t.Context(), "serving"); err != nil {
 		t.Error(err)
 	}
+	if err := p.Listens(t.Context(), addr); err != nil {
+		t.Error(err)
+	}
 	if err := p.Stop(); err != nil {
 		t.Error(err)
 	}

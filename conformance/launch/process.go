@@ -66,6 +66,17 @@ func (p *Process) Ready(ctx context.Context, url string) error {
 	return p.wait(ctx, "ready at "+url, func(ctx context.Context) bool { return answers(ctx, url) })
 }
 
+// Listens waits until something accepts connections at addr, and fails when the program ends or takes too long.
+func (p *Process) Listens(ctx context.Context, addr string) error {
+	return p.wait(ctx, "listening at "+addr, func(ctx context.Context) bool {
+		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+}
+
 // Printed waits until the program has printed text, and fails when it ends or takes too long.
 func (p *Process) Printed(ctx context.Context, text string) error {
 	return p.wait(ctx, fmt.Sprintf("as far as %q", text), func(context.Context) bool { return strings.Contains(p.Log(), text) })

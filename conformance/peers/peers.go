@@ -54,7 +54,12 @@ func (n *Node) Binary() string { return filepath.Join(n.dir, "node_modules", "no
 
 // Server is the argv of an MCP server of an installed package, which has its program at dist/index.js.
 func (n *Node) Server(pkg string, args ...string) []string {
-	return append([]string{n.Binary(), filepath.Join(n.dir, "node_modules", filepath.FromSlash(pkg), "dist", "index.js")}, args...)
+	return append([]string{n.Binary(), filepath.Join(n.Package(pkg), "dist", "index.js")}, args...)
+}
+
+// Package is the directory of an installed package.
+func (n *Node) Package(pkg string) string {
+	return filepath.Join(n.dir, "node_modules", filepath.FromSlash(pkg))
 }
 
 // Run runs a script of conformance/node: in goes to its standard input as JSON, its output is read into out.
