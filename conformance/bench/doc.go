@@ -1,7 +1,8 @@
 // Command bench measures what a call through tollgate costs, and writes BENCHMARKS.md.
 //
 // It starts a mock provider and MCP server (package mock) and, in front of it, what is to be compared (package target): a
-// direct call, a proxy of net/http that governs nothing, nginx when it is installed, and bin/tollgate with everything on.
+// direct call, a proxy of net/http that governs nothing, nginx when it is installed, a relay of MCP that governs nothing, and
+// bin/tollgate with everything on.
 // It then sends each of them the same requests (package load) in short slices, all targets in a random order within each
 // round, and reports the medians over the rounds, of the differences to the direct call in the same round where it says
 // 'added'. Everything is on one machine, so ratios tell more than times. At the end it runs the packages' own benchmarks.

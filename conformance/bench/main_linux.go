@@ -34,6 +34,8 @@ func run(args []string) error {
 		return m.Run()
 	case len(args) == 3 && args[0] == "proxy":
 		return target.ServeProxy(args[1], args[2])
+	case len(args) == 3 && args[0] == "relay":
+		return target.ServeRelay(args[1], args[2])
 	}
 	opts, err := parse(args)
 	if err != nil {
@@ -73,10 +75,10 @@ func parse(args []string) (*options, error) {
 	f.BoolVar(&o.short, "short", false, "a first look in less than a minute; writes nothing")
 	f.IntVar(&o.rounds, "rounds", 0, "rounds per scenario (default 5; 2 with -short)")
 	f.DurationVar(&o.slice, "slice", 0, "how long each target is measured in each round (default 1.5s; 0.4s with -short)")
-	f.IntVar(&o.idle, "idle", 500, "how many idle streams to hold for the memory of each")
+	f.IntVar(&o.idle, "idle", 2000, "how many idle streams to hold for the memory of each")
 	f.IntVar(&o.streams, "streams", 0, "only send that many streams through tollgate and count those cut or hung")
-	only := f.String("only", "", "only scenarios whose name matches this regular expression, and no benchmarks of packages")
-	targets := f.String("targets", "", "comma separated: direct, 'net/http proxy', nginx, tollgate (default all; direct is always there)")
+	only := f.String("only", "", "only scenarios (and memory-model, memory-listen) whose name matches this regular expression, and no benchmarks of packages")
+	targets := f.String("targets", "", "comma separated: direct, 'net/http proxy', nginx, 'mcp-go relay', tollgate (default all; direct is always there)")
 	f.StringVar(&o.out, "o", "BENCHMARKS.md", "the file to write, below -root; empty for none")
 	f.StringVar(&o.data, "data", "", "where the targets' files and the ledger go: the disk below is part of what is measured (default the directory of temporary files)")
 	f.BoolVar(&o.inside, "inside", true, "also run the packages' own benchmarks")
@@ -88,7 +90,7 @@ func parse(args []string) (*options, error) {
 	if f.NArg() > 0 {
 		return nil, fmt.Errorf("unknown argument %q", f.Arg(0))
 	}
-	o.targets = []string{target.Direct, target.Proxy, target.Nginx, target.Tollgate}
+	o.targets = []string{target.Direct, target.Proxy, target.Nginx, target.Relay, target.Tollgate}
 	if *targets != "" {
 		o.targets = append([]string{target.Direct}, strings.Split(*targets, ",")...)
 	}

@@ -68,10 +68,8 @@ func measure(ctx context.Context, opts *options) (err error) {
 		}
 	}
 	r := report{bench: b, started: time.Now()}
-	if opts.only == nil {
-		if r.memory, err = b.memory(ctx); err != nil {
-			return err
-		}
+	if r.memory, err = b.memory(ctx); err != nil {
+		return err
 	}
 	if opts.inside {
 		if r.inside, err = insideBenchmarks(ctx, opts.root); err != nil {
@@ -116,6 +114,8 @@ func (b *bench) startTarget(ctx context.Context, name, mock string) (*target.Tar
 	switch name {
 	case target.Proxy:
 		return target.StartProxy(ctx, mock)
+	case target.Relay:
+		return target.StartRelay(ctx, mock)
 	case target.Nginx:
 		return target.StartNginx(ctx, dir, mock)
 	case target.Tollgate:
@@ -146,7 +146,8 @@ func (b *bench) scenario(ctx context.Context, s *scenario) error {
 		m.rate = s.share * b.most[s.of]
 	}
 	sessions := map[string]*load.Session{}
-	for _, t := range b.targets {
+	targets := b.of(s)
+	for _, t := range targets {
 		session, err := b.open(ctx, s, t)
 		if err != nil {
 			return fmt.Errorf("%s: %w", t.Name, err)
@@ -155,7 +156,7 @@ func (b *bench) scenario(ctx context.Context, s *scenario) error {
 		sessions[t.Name] = session
 	}
 	for range b.opts.rounds {
-		order := slices.Clone(b.targets)
+		order := slices.Clone(targets)
 		rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 		for _, t := range order {
 			if ctx.Err() != nil {
@@ -173,6 +174,11 @@ func (b *bench) scenario(ctx context.Context, s *scenario) error {
 	b.results = append(b.results, m)
 	printScenario(os.Stdout, b, m)
 	return nil
+}
+
+// of are the targets that serve s.
+func (b *bench) of(s *scenario) []*target.Target {
+	return slices.DeleteFunc(slices.Clone(b.targets), func(t *target.Target) bool { return t.Name == target.Relay && !s.mcp })
 }
 
 func (b *bench) open(ctx context.Context, s *scenario, t *target.Target) (*load.Session, error) {
@@ -268,12 +274,18 @@ type held struct {
 // free again would hide what streams take.
 func (b *bench) memory(ctx context.Context) ([]held, error) {
 	kinds := []struct {
-		what     string
-		requests requests
-	}{{"idle SSE stream of a model", chat("hold", smallBytes)}, {"idle MCP listen stream", listen}}
+		name, what string
+		requests   requests
+	}{{"memory-model", "idle SSE stream of a model", chat("hold", smallBytes)}, {"memory-listen", "idle MCP listen stream", listen}}
 	var out []held
 	for _, kind := range kinds {
+		if b.opts.only != nil && !b.opts.only.MatchString(kind.name) {
+			continue
+		}
 		for _, old := range b.targets[1:] {
+			if old.Name == target.Relay {
+				continue // it streams nothing
+			}
 			h, err := b.holdThrough(ctx, old.Name, kind.requests)
 			if err != nil {
 				return nil, err

@@ -131,11 +131,11 @@ func printScenario(w io.Writer, b *bench, m *measured) {
 	fmt.Fprintf(w, "\n%s\n", m.title())
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, strings.Join(m.columns(), "\t"))
-	for _, t := range b.targets {
+	for _, t := range b.of(m.scenario) {
 		fmt.Fprintln(tw, strings.Join(m.row(t.Name), "\t"))
 	}
 	tw.Flush()
-	for _, t := range b.targets {
+	for _, t := range b.of(m.scenario) {
 		for _, s := range m.slices[t.Name] {
 			if s.firstBad != "" {
 				fmt.Fprintf(w, "%s, the first bad answer: %s\n", t.Name, s.firstBad)
@@ -159,13 +159,15 @@ it directly and through each target, open loop at a constant rate with latencies
 for the maximum. Targets take turns in random order within each of %d rounds of %s slices; figures are medians over the rounds,
 'added' is the median of the differences to the direct call of the same round, and CPU is the target's processes' from /proc
 (for 'direct' the mock's). Load generator, mock and target share the machine, so trust ratios more than times: tollgate runs with key,
-ten rules, four limits, prices, ledger, metrics and sampled traces on, the net/http proxy and nginx govern nothing.
+ten rules, four limits, prices, ledger, metrics and sampled traces on; the net/http proxy, nginx and the relay, which is a front
+that keeps params as bytes and mcp-go's client transport behind it, govern nothing.
 `
 
 func (r *report) write() error {
 	for _, h := range r.memory {
 		fmt.Println(h)
 	}
+	fmt.Print(r.summary())
 	if r.bench.opts.out == "" {
 		return nil
 	}
@@ -179,7 +181,7 @@ func (r *report) write() error {
 	for _, m := range r.bench.results {
 		fmt.Fprintf(&b, "\n## %s\n\n", m.title())
 		table(&b, m.columns(), func(yield func([]string)) {
-			for _, t := range r.bench.targets {
+			for _, t := range r.bench.of(m.scenario) {
 				yield(m.row(t.Name))
 			}
 		})
@@ -209,9 +211,16 @@ func (r *report) summary() string {
 			median(m.slices[target.Tollgate], perSecond), m.ratio(target.Tollgate, target.Proxy, perSecond), m.ratio(target.Tollgate, target.Nginx, perSecond),
 			median(m.slices[target.Tollgate], cpu), m.ratio(target.Tollgate, target.Proxy, cpu), median(m.slices[target.Tollgate], allocationsOf))
 	}
-	for _, name := range []string{"chat", "chat-busy", "chat-20ms", "chat-48k", "call", "call-legacy"} {
+	for _, name := range []string{"chat", "chat-busy", "chat-20ms", "chat-48k", "call", "call-10k", "call-legacy", "call-legacy-10k", "list-500"} {
 		if m := r.result(name); m != nil {
-			say("%s: p50 +%.0f µs, p99 +%.0f µs", m.title(), m.added(target.Tollgate, p50), m.added(target.Tollgate, p99))
+			say("%s: p50 +%.0f µs, p99 +%.0f µs%s", m.title(), m.added(target.Tollgate, p50), m.added(target.Tollgate, p99), r.like(m))
+		}
+	}
+	for _, name := range []string{"call-max", "call-legacy-max"} {
+		if m := r.result(name); m != nil && len(m.slices[target.Relay]) > 0 {
+			say("%s: %.0f µs of CPU and %.0f allocations each, %s and %s of the ungoverned mcp-go relay's", m.title(),
+				median(m.slices[target.Tollgate], cpu), median(m.slices[target.Tollgate], allocationsOf),
+				m.ratio(target.Tollgate, target.Relay, cpu), m.ratio(target.Tollgate, target.Relay, allocationsOf))
 		}
 	}
 	if m := r.result("stream"); m != nil {
@@ -223,6 +232,15 @@ func (r *report) summary() string {
 		}
 	}
 	return b.String()
+}
+
+// like sets what m adds against the scenario it is like.
+func (r *report) like(m *measured) string {
+	small := r.result(m.scenario.like)
+	if small == nil || small.added(target.Tollgate, p50) <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%.2f of what the small one adds)", m.added(target.Tollgate, p50)/small.added(target.Tollgate, p50))
 }
 
 func (r *report) command() string {

@@ -22,7 +22,9 @@ type scenario struct {
 	of    string
 	requests
 	stream bool
-	chunks int // per answer, for the cost of one
+	chunks int    // per answer, for the cost of one
+	mcp    bool   // the relay serves it
+	like   string // the scenario that this one is the same as, but for what is sent
 }
 
 // requests makes the requests for a target, one for each connection in turn. It may first talk to the target.
@@ -45,10 +47,13 @@ var scenarios = []scenario{
 	{name: "chat-20ms", title: "chat completion, 1.5 KB, %s, from a model that takes 20 ms", conns: connections, share: 0.25, of: "chat-max", requests: chat("answer-20ms", smallBytes)},
 	{name: "chat-48k", title: "chat completion, 48 KB, %s (10 %% of that maximum)", conns: connections, share: 0.10, of: "chat-max", requests: chat("answer", largeBytes)},
 	{name: "stream", title: "streamed chat, 50 chunks 5 ms apart, %s", conns: connections, rate: 40, requests: chat("stream-50-5ms", smallBytes), stream: true, chunks: 50},
-	{name: "call-max", title: "tools/call, MCP 2026-07-28, as fast as it goes, 64 connections", conns: connections, requests: modernCall},
-	{name: "call", title: "tools/call, MCP 2026-07-28, %s (25 %% of tollgate's maximum)", conns: connections, share: 0.25, of: "call-max", requests: modernCall},
-	{name: "call-legacy", title: "tools/call, MCP 2025-11-25 in a session, %s", conns: connections, share: 0.25, of: "call-max", requests: legacyCall},
-	{name: "list-500", title: "tools/list of 500 tools, filtered by policy, %s", conns: connections, rate: 50, requests: largeList},
+	{name: "call-max", title: "tools/call, MCP 2026-07-28, as fast as it goes, 64 connections", conns: connections, requests: modernCall(callArguments), mcp: true},
+	{name: "call-legacy-max", title: "tools/call, MCP 2025-11-25 in a session, as fast as it goes, 64 connections", conns: connections, requests: legacyCall(callArguments), mcp: true},
+	{name: "call", title: "tools/call, MCP 2026-07-28, %s (25 %% of tollgate's maximum)", conns: connections, share: 0.25, of: "call-max", requests: modernCall(callArguments), mcp: true},
+	{name: "call-10k", title: "tools/call with 10 KB of arguments, MCP 2026-07-28, %s", conns: connections, share: 0.25, of: "call-max", requests: modernCall(largeArguments()), mcp: true, like: "call"},
+	{name: "call-legacy", title: "tools/call, MCP 2025-11-25 in a session, %s", conns: connections, share: 0.25, of: "call-max", requests: legacyCall(callArguments), mcp: true},
+	{name: "call-legacy-10k", title: "tools/call with 10 KB of arguments, MCP 2025-11-25 in a session, %s", conns: connections, share: 0.25, of: "call-max", requests: legacyCall(largeArguments()), mcp: true, like: "call-legacy"},
+	{name: "list-500", title: "tools/list of 500 tools, filtered by policy, %s", conns: connections, rate: 50, requests: largeList, mcp: true},
 }
 
 // post puts an HTTP request together as our own clients send it.
@@ -121,8 +126,18 @@ func modern(t *target.Target, path, method, name, params string) []byte {
 // callArguments are what a search or an issue tracker is asked.
 const callArguments = `"name":"echo","arguments":{"text":"the toll of the bridge over the river at noon","limit":3}`
 
-func modernCall(_ context.Context, t *target.Target) ([][]byte, error) {
-	return one(modern(t, "/mcp", "tools/call", "echo", callArguments+",")), nil
+// largeArguments are those of a tool that takes a document.
+func largeArguments() string {
+	const sentence = `The keeper said: \"pay the toll\",\n\tand wrote a line into the ledger. `
+	return `"name":"echo","arguments":{"text":"` + strings.Repeat(sentence, argumentBytes/len(sentence)) + `","limit":3}`
+}
+
+const argumentBytes = 10 << 10
+
+func modernCall(arguments string) requests {
+	return func(_ context.Context, t *target.Target) ([][]byte, error) {
+		return one(modern(t, "/mcp", "tools/call", "echo", arguments+",")), nil
+	}
 }
 
 func largeList(_ context.Context, t *target.Target) ([][]byte, error) {
@@ -134,26 +149,35 @@ func listen(_ context.Context, t *target.Target) ([][]byte, error) {
 	return one(modern(t, "/mcp", "subscriptions/listen", "", `"notifications":{"toolsListChanged":true},`)), nil
 }
 
-// legacyCall opens a session and returns calls in it, which tell each other apart by their ids.
-func legacyCall(ctx context.Context, t *target.Target) ([][]byte, error) {
+// legacyCall opens a session and makes calls in it, which tell each other apart by their ids.
+func legacyCall(arguments string) requests {
+	return func(ctx context.Context, t *target.Target) ([][]byte, error) {
+		session, err := openSession(ctx, t)
+		if err != nil {
+			return nil, err
+		}
+		headers := []string{"Accept: application/json, text/event-stream", "MCP-Protocol-Version: 2025-11-25"}
+		if session != "" {
+			headers = append(headers, "Mcp-Session-Id: "+session)
+		}
+		var calls [][]byte
+		for id := range connections {
+			body := fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{%s}}`, id+1, arguments)
+			calls = append(calls, post(t, t.Path("/mcp-legacy"), []byte(body), headers...))
+		}
+		return calls, nil
+	}
+}
+
+// openSession opens a session of a legacy client and returns its id, empty if the target keeps none.
+func openSession(ctx context.Context, t *target.Target) (string, error) {
 	const initialize = `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}`
 	session, err := send(ctx, t, t.Path("/mcp-legacy"), initialize, "")
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	if _, err := send(ctx, t, t.Path("/mcp-legacy"), `{"jsonrpc":"2.0","method":"notifications/initialized"}`, session); err != nil {
-		return nil, err
-	}
-	headers := []string{"Accept: application/json, text/event-stream", "MCP-Protocol-Version: 2025-11-25"}
-	if session != "" {
-		headers = append(headers, "Mcp-Session-Id: "+session)
-	}
-	var calls [][]byte
-	for id := range connections {
-		body := fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{%s}}`, id+1, callArguments)
-		calls = append(calls, post(t, t.Path("/mcp-legacy"), []byte(body), headers...))
-	}
-	return calls, nil
+	_, err = send(ctx, t, t.Path("/mcp-legacy"), `{"jsonrpc":"2.0","method":"notifications/initialized"}`, session)
+	return session, err
 }
 
 // send posts one message of a legacy client and returns the session id that came back.

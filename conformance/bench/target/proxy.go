@@ -21,10 +21,15 @@ func ServeProxy(addr, mock string) error {
 	if err != nil {
 		return err
 	}
-	p := &proxy{upstream: mock, transport: &http.Transport{
-		MaxIdleConns: proxyIdleConns, MaxIdleConnsPerHost: proxyIdleConns, IdleConnTimeout: time.Hour, DisableCompression: true,
-	}}
+	p := &proxy{upstream: mock, transport: shared()}
 	return (&http.Server{Handler: p}).Serve(l)
+}
+
+// shared keeps connections to the mock.
+func shared() *http.Transport {
+	return &http.Transport{
+		MaxIdleConns: proxyIdleConns, MaxIdleConnsPerHost: proxyIdleConns, IdleConnTimeout: time.Hour, DisableCompression: true,
+	}
 }
 
 type proxy struct {
@@ -35,9 +40,7 @@ type proxy struct {
 // ServeHTTP implements http.Handler.
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == metricsPath {
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		fmt.Fprintf(w, "%s %d\n", mallocsMetric, m.Mallocs)
+		tellMallocs(w)
 		return
 	}
 	body := make([]byte, max(0, r.ContentLength))
@@ -61,6 +64,12 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(resp.StatusCode)
 	flow(w, resp.Body)
+}
+
+func tellMallocs(w io.Writer) {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	fmt.Fprintf(w, "%s %d\n", mallocsMetric, m.Mallocs)
 }
 
 func outgoing(ctx context.Context, r *http.Request, upstream string, body []byte) (*http.Request, error) {

@@ -16,6 +16,7 @@ const (
 	Direct   = "direct"
 	Proxy    = "net/http proxy"
 	Nginx    = "nginx"
+	Relay    = "mcp-go relay" // speaks MCP only
 	Tollgate = "tollgate"
 	Before   = "tollgate before" // another binary, to compare a change with what it changes
 )
@@ -69,6 +70,15 @@ func StartMock(ctx context.Context) (*Target, error) {
 // StartProxy starts the ungoverned proxy as a process of this same program.
 func StartProxy(ctx context.Context, mock string) (*Target, error) {
 	t, err := again(ctx, Proxy, "proxy", mock)
+	if err == nil {
+		t.Metrics = "http://" + t.Addr + metricsPath
+	}
+	return t, err
+}
+
+// StartRelay starts the relay of MCP as a process of this same program.
+func StartRelay(ctx context.Context, mock string) (*Target, error) {
+	t, err := again(ctx, Relay, "relay", mock)
 	if err == nil {
 		t.Metrics = "http://" + t.Addr + metricsPath
 	}
