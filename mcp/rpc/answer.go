@@ -55,9 +55,15 @@ func AppendError(b, id []byte, e *Error) []byte {
 	b = append(b, `{"jsonrpc":"2.0","id":`...)
 	b = appendID(b, id)
 	b = append(b, `,"error":`...)
+	return append(e.appendObject(b), '}')
+}
+
+// Object is the error object.
+func (e *Error) Object() []byte { return e.appendObject(nil) }
+
+func (e *Error) appendObject(b []byte) []byte {
 	if e.Raw != nil {
-		b = append(b, e.Raw...)
-		return append(b, '}')
+		return append(b, e.Raw...)
 	}
 	b = append(b, `{"code":`...)
 	b = strconv.AppendInt(b, int64(e.Code), 10)
@@ -67,12 +73,22 @@ func AppendError(b, id []byte, e *Error) []byte {
 		b = append(b, `,"data":`...)
 		b = append(b, e.Data...)
 	}
-	return append(b, "}}"...)
+	return append(b, '}')
+}
+
+// AppendRequest appends a request; id is raw, params nil: none.
+func AppendRequest(b, id []byte, method string, params []byte) []byte {
+	b = append(appendID(append(b, `{"jsonrpc":"2.0","id":`...), id), `,"method":`...)
+	return appendCalled(b, method, params)
 }
 
 // AppendNotification appends a notification; params nil: none.
 func AppendNotification(b []byte, method string, params []byte) []byte {
-	b = append(b, `{"jsonrpc":"2.0","method":`...)
+	return appendCalled(append(b, `{"jsonrpc":"2.0","method":`...), method, params)
+}
+
+// appendCalled appends the rest of a message that begins with its method.
+func appendCalled(b []byte, method string, params []byte) []byte {
 	b = strictjson.Quote(b, method)
 	if params != nil {
 		b = append(b, `,"params":`...)

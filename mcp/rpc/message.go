@@ -16,8 +16,8 @@ const (
 	version Field = iota
 	id
 	method
-	result
-	failure
+	Result          // result, of a response
+	Failure         // error, of a response
 	Params          // params
 	Meta            // params._meta
 	Name            // params.name
@@ -84,7 +84,7 @@ func Parse(raw []byte) (*Message, *Error) {
 // classify settles whether m is a request, a notification or a response.
 func (m *Message) classify() *Error {
 	v := m.at[method]
-	answers := m.at[result].Present() || m.at[failure].Present()
+	answers := m.at[Result].Present() || m.at[Failure].Present()
 	switch {
 	case !v.Present() && !answers:
 		return Invalid(`a message needs "method", or "result" or "error"`)
