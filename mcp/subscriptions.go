@@ -46,9 +46,11 @@ func (b *backend) Subscribe(ctx context.Context, c *front.Call, updated func(par
 }
 
 // Tell implements front.Backend.
-func (b *backend) Tell(client, method string, params []byte) {
-	for _, s := range *b.served.Load() {
-		s.up.Tell(client, method, params)
+func (b *backend) Tell(server, client, method string, params []byte) {
+	for name, s := range *b.served.Load() {
+		if server == "" || name == server {
+			s.up.Tell(client, method, params)
+		}
 	}
 }
 

@@ -245,3 +245,10 @@ var levels = [...]string{"debug", "info", "notice", "warning", "error", "critica
 func IsLevel(s string) bool {
 	return slices.Contains(levels[:], s)
 }
+
+// Reaches reports whether a message of that level is wanted by who wants the lowest level and those above it. Of a level
+// that is none nobody can say that it is too low.
+func Reaches(level, lowest string) bool {
+	at := slices.Index(levels[:], level)
+	return at < 0 || at >= slices.Index(levels[:], lowest)
+}

@@ -167,6 +167,9 @@ func (x *exchange) call(ctx context.Context, m *rpc.Message, c *era.Context, t t
 	if x.out.accepts {
 		call.Notify = x.out.notify
 	}
+	if x.session != nil {
+		call.Client, call.Ask = x.session.client, x.session.asker(x.out, t.e.Server)
+	}
 	result, err := x.cfg.Backend.Call(ctx, call)
 	switch {
 	case errors.Is(err, ErrHidden):

@@ -9,5 +9,9 @@
 // server becomes a [Call] for the [Backend]. Notifications of a call are written to the call's own response, which turns
 // into an event stream with the first of them; a call without any is answered with plain JSON.
 //
+// What a server asks in the middle of a legacy call (elicitation, sampling, roots) is put to the session's client on that
+// same stream, else on the GET stream it opened last, within what the client has declared and its revision knows; the
+// response it posts is the answer. Whatever a session's client says or is told stays in that session.
+//
 // Refusals that JSON-RPC and MCP have no code for carry their HTTP status as code.
 package front

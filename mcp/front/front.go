@@ -38,8 +38,9 @@ type Backend interface {
 	// Subscribe watches a resource for the caller of c until stop is called; see upstream.Server. The error is ErrHidden or
 	// an *rpc.Error.
 	Subscribe(ctx context.Context, c *Call, updated func(params []byte)) (stop func(), err error)
-	// Tell passes a client's notification on to the servers that keep a session for it. It does not wait.
-	Tell(client, method string, params []byte)
+	// Tell passes a client's notification on to the server of that name, if it keeps a session for the client; empty: to all
+	// that do. It does not wait.
+	Tell(server, client, method string, params []byte)
 	// Leave says that a client's session has ended. It does not wait.
 	Leave(client string)
 	// Refuse records a request that did not become a call.
@@ -94,10 +95,11 @@ func New(cfg Config) *Front {
 	if cfg.Guard == nil {
 		cfg.Guard = &edge.Guard{}
 	}
-	f := &Front{cfg: cfg, methods: methodTable(), sessions: newSessions()}
+	f := &Front{cfg: cfg, methods: methodTable()}
 	f.self = append([]byte(`{"name":"tollgate","version":`), rpc.String(cfg.Version)...)
 	f.self = append(f.self, '}')
 	f.closing, f.close = context.WithCancel(context.Background())
+	f.sessions = newSessions(f.closing, cfg.Backend)
 	return f
 }
 

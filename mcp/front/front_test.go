@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +25,12 @@ import (
 type hall struct {
 	catalog *catalog.Catalog
 	refused []string
+	call    func(context.Context, *Call) (*era.Result, error) // nil: {} after one progress
+
+	mu   sync.Mutex
+	told []string // what Tell got
+
+	left chan string // takes the first clients that have left
 }
 
 func newHall(more ...[]byte) *hall {
@@ -33,7 +40,7 @@ func newHall(more ...[]byte) *hall {
 		Prompts:      [][]byte{[]byte(`{"name":"p"}`)},
 		Resources:    [][]byte{[]byte(`{"uri":"x://1","name":"n"}`)},
 	})
-	return &hall{catalog: catalog.New([]string{"srv"}, map[string]*catalog.Shelf{"srv": shelf}, nil)}
+	return &hall{left: make(chan string, 16), catalog: catalog.New([]string{"srv"}, map[string]*catalog.Shelf{"srv": shelf}, nil)}
 }
 
 func (h *hall) Catalog() *catalog.Catalog          { return h.catalog }
@@ -48,7 +55,10 @@ func (h *hall) Refuse(_ context.Context, c policy.Call, reason string) {
 	h.refused = append(h.refused, string(c.Action)+" "+reason)
 }
 
-func (h *hall) Call(_ context.Context, c *Call) (*era.Result, error) {
+func (h *hall) Call(ctx context.Context, c *Call) (*era.Result, error) {
+	if h.call != nil {
+		return h.call(ctx, c)
+	}
 	if c.Notify != nil {
 		c.Notify("notifications/progress", []byte(`{"progressToken":1,"progress":1}`))
 	}
@@ -151,15 +161,15 @@ func TestMethodTable(t *testing.T) {
 }
 
 func TestSessionBounds(t *testing.T) {
-	ss := newSessions()
+	ss := newSessions(t.Context(), newHall())
 	o := owner{keyID: "1"}
-	first := ss.open(o, "", "v", "")
-	busy := ss.open(o, "", "v", "")
+	first := ss.open(hello{owner: o, version: "v"})
+	busy := ss.open(hello{owner: o, version: "v"})
 	if err := busy.begin([]byte("1"), func() {}); err != nil {
 		t.Fatal(err)
 	}
 	for range sessionsOwnerMax {
-		if ss.open(o, "", "v", "") == nil {
+		if ss.open(hello{owner: o, version: "v"}) == nil {
 			t.Fatal("no room")
 		}
 	}
@@ -189,11 +199,11 @@ func TestSessionBounds(t *testing.T) {
 		t.Error("no bound on requests in flight")
 	}
 	for range streamsMax {
-		if !busy.stream() {
+		if !busy.attach(&reply{}) {
 			t.Fatal("no stream")
 		}
 	}
-	if busy.stream() {
+	if busy.attach(&reply{}) {
 		t.Error("no bound on streams")
 	}
 	ss.close(busy)
@@ -205,14 +215,14 @@ func TestSessionBounds(t *testing.T) {
 
 // TestAllBusy holds that a principal whose sessions are all busy gets no further one, and takes none from others.
 func TestAllBusy(t *testing.T) {
-	ss := newSessions()
+	ss := newSessions(t.Context(), newHall())
 	o := owner{keyID: "1"}
-	other := ss.open(owner{keyID: "2"}, "", "v", "")
+	other := ss.open(hello{owner: owner{keyID: "2"}, version: "v"})
 	for range sessionsOwnerMax {
-		s := ss.open(o, "", "v", "")
+		s := ss.open(hello{owner: o, version: "v"})
 		_ = s.begin([]byte("1"), func() {})
 	}
-	if ss.open(o, "", "v", "") != nil {
+	if ss.open(hello{owner: o, version: "v"}) != nil {
 		t.Error("a session beyond the bound")
 	}
 	if other.ended.Err() != nil {
@@ -231,7 +241,7 @@ func FuzzFront(f *testing.F) {
 	front, _ := newFront()
 	f.Fuzz(func(t *testing.T, body, version, method, name string) {
 		// A session of 2025-03-26, which has the most forms.
-		s := front.sessions.open(owner{"1", "k", ""}, "", era.V2025Mar, "")
+		s := front.sessions.open(hello{owner: owner{"1", "k", ""}, version: era.V2025Mar, capabilities: []byte(`{"roots":{}}`)})
 		defer front.sessions.close(s)
 		r := httptest.NewRequest("POST", "http://127.0.0.1/mcp", strings.NewReader(body))
 		ctx := context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}))
@@ -310,6 +320,28 @@ func (h *hall) Subscribe(context.Context, *Call, func([]byte)) (func(), error) {
 	return nil, ErrHidden
 }
 
-func (h *hall) Tell(string, string, []byte) {}
+func (h *hall) Tell(server, client, method string, params []byte) {
+	h.note(fmt.Sprintf("tell %s %s %s %s", server, client, method, params))
+}
 
-func (h *hall) Leave(string) {}
+func (h *hall) Leave(client string) {
+	select {
+	case h.left <- client:
+	default:
+	}
+}
+
+func (h *hall) note(what string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.told = append(h.told, what)
+}
+
+// takes returns what Tell got since it was last asked.
+func (h *hall) takes() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	told := h.told
+	h.told = nil
+	return told
+}

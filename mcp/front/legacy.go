@@ -16,6 +16,9 @@ const (
 	batchParallel = 8
 )
 
+// capabilitiesMax bounds what a client declares: it is kept for as long as the session is, and told to servers.
+const capabilitiesMax = 8 << 10
+
 // legacy serves one message of a session, or the request that opens one.
 func (x *exchange) legacy(m *rpc.Message, meta *era.Meta) {
 	if m.Method == "initialize" && !m.Notification() {
@@ -26,27 +29,40 @@ func (x *exchange) legacy(m *rpc.Message, meta *era.Meta) {
 		return
 	}
 	if m.Response() || m.Notification() {
-		x.hear(m)
+		if err := x.hear(m); err != nil {
+			x.turnAway(m, err)
+			return
+		}
 		x.w.WriteHeader(http.StatusAccepted)
 		return
 	}
 	x.request(m, meta)
 }
 
-// hear takes a message that is not answered. Responses answer requests of the gateway, which has sent none.
-func (x *exchange) hear(m *rpc.Message) {
-	if m.Method == "notifications/cancelled" {
+// hear takes a message that is not answered: a notification, or a response to what the client was asked.
+func (x *exchange) hear(m *rpc.Message) *rpc.Error {
+	switch m.Method {
+	case "":
+		return x.session.answered(m)
+	case "notifications/cancelled":
 		if id := m.Get(rpc.RequestID); id != nil {
 			x.session.cancel(id)
 		}
+	case "notifications/progress":
+		x.progress(m)
+	case "notifications/roots/list_changed":
+		if x.session.asks {
+			x.cfg.Backend.Tell("", x.session.client.ID, m.Method, m.Get(rpc.Params))
+		}
 	}
+	return nil
 }
 
 // request serves a request of the session. That the client goes away does not cancel it, as the revisions before
 // 2026-07-28 say; notifications/cancelled, the end of the session and the gateway's do.
 func (x *exchange) request(m *rpc.Message, meta *era.Meta) {
 	c := meta.Legacy(x.session.version)
-	c.Client, c.LogLevel = x.session.client, x.session.logLevel()
+	c.Client, c.Capabilities, c.LogLevel = x.session.claim, x.session.capabilities, x.session.logLevel()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(x.r.Context()))
 	defer cancel()
 	defer context.AfterFunc(x.closing, cancel)()
@@ -68,15 +84,20 @@ func (x *exchange) initialize(m *rpc.Message) {
 		x.turnAway(m, rpc.BadParams("protocolVersion is missing or no string"))
 		return
 	}
+	capabilities := m.Get(rpc.Capabilities)
+	if k := m.Kind(rpc.Capabilities); k != 0 && k != '{' || len(capabilities) > capabilitiesMax {
+		x.turnAway(m, rpc.BadParams("capabilities must be an object of at most 8 KiB"))
+		return
+	}
 	name, _ := m.Text(rpc.ClientName)
 	version, _ := m.Text(rpc.ClientVersion)
-	s := x.sessions.open(ownerOf(x.base), x.space.Name, era.Negotiate(asked), era.Claim(name, version))
+	s := x.sessions.open(hello{ownerOf(x.base), x.space.Name, era.Negotiate(asked), era.Claim(name, version), capabilities})
 	if s == nil {
 		x.turnAway(m, rpc.Refused(http.StatusServiceUnavailable, "too many sessions are busy; end one and try again"))
 		return
 	}
 	x.w.Header().Set("Mcp-Session-Id", s.id)
-	view := x.settled(x.r.Context(), s.client)
+	view := x.settled(x.r.Context(), s.claim)
 	b := strictjson.Quote([]byte(`{"protocolVersion":`), s.version)
 	b = append(b, `,"capabilities":`...)
 	b = appendCapabilities(b, view)
@@ -129,13 +150,16 @@ func (x *exchange) batchParts(parts [][]byte) [][]byte {
 		if err == nil {
 			meta, err = era.Read(m)
 		}
+		heard := err == nil && (m.Response() || m.Notification())
+		if heard {
+			err = x.hear(m)
+		}
 		switch {
 		case err != nil:
 			x.record(x.base, "", "", err.Message)
 			answers[i] = rpc.AppendError(nil, idOf(m), err)
 			continue
-		case m.Response() || m.Notification():
-			x.hear(m)
+		case heard:
 			continue
 		}
 		slots <- struct{}{}

@@ -15,7 +15,8 @@ import (
 // reply is the response to one POST: plain JSON, or an event stream from the first notification or keep-alive on.
 type reply struct {
 	w       http.ResponseWriter
-	accepts bool // the client takes event streams
+	left    <-chan struct{} // closed when the client has gone away
+	accepts bool            // the client takes event streams
 
 	ending func() // called before the last message goes out; nil: nothing is
 
@@ -30,7 +31,7 @@ type reply struct {
 
 // newReply begins a reply. The caller must end it before its handler returns.
 func newReply(w http.ResponseWriter, r *http.Request) *reply {
-	out := &reply{w: w, accepts: strings.Contains(r.Header.Get("Accept"), "text/event-stream")}
+	out := &reply{w: w, left: r.Context().Done(), accepts: strings.Contains(r.Header.Get("Accept"), "text/event-stream")}
 	if out.accepts {
 		out.mu.Lock() // the timer must not fire before it is kept
 		out.idle = time.AfterFunc(keepAliveEvery, out.keepAlive)
@@ -70,22 +71,37 @@ func (o *reply) begin() {
 
 // notify writes a notification; a client that takes no event stream does not get it.
 func (o *reply) notify(method string, params []byte) {
-	switch {
-	case !o.accepts:
-		return
-	case o.parent != nil:
-		o = o.parent
+	if o.accepts {
+		o.event(rpc.AppendNotification(nil, method, params))
 	}
-	o.event(rpc.AppendNotification(nil, method, params))
 }
 
-// event writes a message to the event stream.
-func (o *reply) event(msg []byte) {
+// connected reports whether the client reads this as an event stream, or would if there were an event.
+func (o *reply) connected() bool {
+	if o.parent != nil {
+		o = o.parent
+	}
+	select {
+	case <-o.left:
+		return false
+	default:
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.accepts && !o.over
+}
+
+// event writes a message to the event stream; false: it could not be.
+func (o *reply) event(msg []byte) bool {
+	if o.parent != nil {
+		o = o.parent
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.over {
 		o.write(appendEvent(make([]byte, 0, len(msg)+32), msg))
 	}
+	return !o.over
 }
 
 // write puts raw bytes of the event stream out, its header first. Holding mu.

@@ -1,15 +1,18 @@
 package front
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/tollgate/tollgate/mcp/era"
 	"github.com/tollgate/tollgate/mcp/rpc"
+	"github.com/tollgate/tollgate/mcp/upstream"
 	"github.com/tollgate/tollgate/policy"
 )
 
@@ -19,8 +22,9 @@ const (
 	sessionsMax      = 20_000
 	sessionsOwnerMax = 500 // of one principal
 	sessionIdle      = time.Hour
-	inFlightMax      = 256 // requests of one session at a time
-	streamsMax       = 4   // GET streams of one session
+	sweepEvery       = 5 * time.Minute // how long a session that is idle for too long may still be there
+	inFlightMax      = 256             // requests of one session at a time
+	streamsMax       = 4               // GET streams of one session
 )
 
 // owner is whom a session is bound to.
@@ -35,46 +39,96 @@ type session struct {
 	owner   owner
 	space   string
 	version string
-	client  string
-	ended   context.Context
-	end     context.CancelFunc
+	claim   string // name/version of the client, by its own word
 
-	mu       sync.Mutex // guards what follows
-	level    string     // lowest log level wanted
-	inFlight map[string]context.CancelFunc
-	streams  int
-	used     time.Time
+	client       *upstream.Client // what servers know of it
+	capabilities []byte           // raw object: what counts of those it declared; see era.Declared
+	asks         bool             // it declared that it can be asked something
+
+	ended context.Context
+	end   context.CancelFunc
+
+	mu        sync.Mutex // guards what follows
+	level     string     // lowest log level wanted
+	inFlight  map[string]context.CancelFunc
+	questions map[string]*question // by id; nil until there is one
+	asked     uint64               // questions so far: the last id
+	streams   []*reply             // GET streams that are open, in the order they were opened
+	opened    chan struct{}        // closed when the next stream is; nil: nobody waits for it
+	used      time.Time
 }
 
 // sessions are all sessions of this process. A restart ends them: clients are answered 404 and initialize again.
 type sessions struct {
-	mu     sync.Mutex // guards what follows; taken before a session's
-	byID   map[string]*session
-	counts map[owner]int
+	closing context.Context // its end ends all of them
+	backend Backend
+
+	mu      sync.Mutex // guards what follows; taken before a session's
+	byID    map[string]*session
+	counts  map[owner]int
+	opened  uint64 // sessions so far
+	sweeper *time.Timer
 }
 
-func newSessions() *sessions {
-	return &sessions{byID: map[string]*session{}, counts: map[owner]int{}}
+func newSessions(closing context.Context, b Backend) *sessions {
+	return &sessions{closing: closing, backend: b, byID: map[string]*session{}, counts: map[owner]int{}}
+}
+
+// hello is what a client says of itself when it opens a session.
+type hello struct {
+	owner        owner
+	space        string
+	version      string // as negotiated
+	claim        string
+	capabilities []byte
 }
 
 // open makes a session; nil: all places are taken by busy ones.
-func (ss *sessions) open(o owner, space, version, client string) *session {
+func (ss *sessions) open(h hello) *session {
 	var id [24]byte // 192 bits
 	_, _ = rand.Read(id[:])
 	s := &session{
-		id: base64.RawURLEncoding.EncodeToString(id[:]), owner: o, space: space, version: version, client: client,
+		id: base64.RawURLEncoding.EncodeToString(id[:]), owner: h.owner, space: h.space, version: h.version, claim: h.claim,
 		level: "info", inFlight: map[string]context.CancelFunc{}, used: time.Now(),
+		capabilities: bytes.Clone(era.Declared(h.version, h.capabilities)), // not the whole message
 	}
-	s.ended, s.end = context.WithCancel(context.Background())
+	s.asks = era.Asks(s.capabilities)
+	s.ended, s.end = context.WithCancel(ss.closing)
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
+	o := h.owner
 	if ss.counts[o] >= sessionsOwnerMax && !ss.evict(func(s *session) bool { return s.owner == o }) ||
 		len(ss.byID) >= sessionsMax && !ss.evict(func(*session) bool { return true }) {
+		s.end()
 		return nil
 	}
 	ss.byID[s.id] = s
 	ss.counts[o]++
+	ss.opened++
+	s.client = &upstream.Client{ID: strconv.FormatUint(ss.opened, 10), Notify: s.notify}
+	if s.asks {
+		s.client.Ask = s.asker(nil, "")
+	}
+	context.AfterFunc(s.ended, func() { ss.backend.Leave(s.client.ID) })
+	if ss.sweeper == nil {
+		ss.sweeper = time.AfterFunc(sweepEvery, ss.sweep)
+	}
 	return s
+}
+
+// sweep ends the sessions that their clients have forgotten.
+func (ss *sessions) sweep() {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	for _, s := range ss.byID {
+		if used, idle := s.idleSince(); idle && time.Since(used) > sessionIdle {
+			ss.remove(s)
+		}
+	}
+	ss.sweeper = nil
+	if len(ss.byID) > 0 && ss.closing.Err() == nil {
+		ss.sweeper = time.AfterFunc(sweepEvery, ss.sweep)
+	}
 }
 
 // evict ends the session idle for longest of those that match, and reports whether there was one. Holding mu.
@@ -134,7 +188,7 @@ func (ss *sessions) close(s *session) {
 func (s *session) idleSince() (used time.Time, idle bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.used, len(s.inFlight) == 0 && s.streams == 0
+	return s.used, len(s.inFlight) == 0 && len(s.streams) == 0
 }
 
 func (s *session) touch() {
@@ -184,24 +238,6 @@ func (s *session) logLevel() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.level
-}
-
-// stream counts a GET stream in; false: there are enough.
-func (s *session) stream() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.streams >= streamsMax {
-		return false
-	}
-	s.streams++
-	return true
-}
-
-func (s *session) streamEnded() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.streams--
-	s.used = time.Now()
 }
 
 // resume finds the session that the request names, or answers why there is none.

@@ -27,23 +27,23 @@ func (x *exchange) get() {
 	if !x.resume(nil) {
 		return
 	}
-	if !x.session.stream() {
-		x.refuse(nil, rpc.Refused(http.StatusTooManyRequests, "this session has enough streams open"))
-		return
-	}
-	defer x.session.streamEnded()
 	x.out = newReply(x.w, x.r)
 	defer x.out.end()
 	if !x.out.accepts {
 		x.refuse(nil, rpc.Refused(http.StatusNotAcceptable, "this is an event stream: send Accept: text/event-stream"))
 		return
 	}
+	if !x.session.attach(x.out) {
+		x.refuse(nil, rpc.Refused(http.StatusTooManyRequests, "this session has enough streams open"))
+		return
+	}
+	defer x.session.detach(x.out)
 	ctx, cancel := context.WithCancel(x.r.Context())
 	defer cancel()
 	defer context.AfterFunc(x.session.ended, cancel)()
 	x.out.begin()
 	all := [len(watched)]bool{true, true, true}
-	x.watch(ctx, x.session.client, all, nil)
+	x.watch(ctx, x.session.claim, all, nil)
 }
 
 // listen serves the one stream of the modern era that outlives its request.
