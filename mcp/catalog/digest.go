@@ -53,6 +53,7 @@ type Shelf struct {
 	Withheld     []string // what is not served, each with the reason
 	Completions  bool
 	HasResources bool
+	Extensions   map[string][]byte // settings, a raw object, by the extension's name
 	Instructions string
 }
 
@@ -84,6 +85,8 @@ func (d *digester) capabilities(o *upstream.Offer) {
 			d.shelf.Completions = v.Kind == '{'
 		case "resources":
 			d.shelf.HasResources = v.Kind == '{'
+		case "extensions":
+			d.shelf.Extensions = extensionsOf(v.In(o.Capabilities), o.Era)
 		}
 	}
 	if len(o.Instructions) > instructionsMax || hidden(rpc.String(o.Instructions)) != "" {

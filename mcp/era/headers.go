@@ -9,7 +9,10 @@ import (
 )
 
 // named says which field of params the Mcp-Name header mirrors.
-var named = map[string]rpc.Field{"tools/call": rpc.Name, "prompts/get": rpc.Name, "resources/read": rpc.URI}
+var named = map[string]rpc.Field{
+	"tools/call": rpc.Name, "prompts/get": rpc.Name, "resources/read": rpc.URI,
+	"tasks/get": rpc.TaskID, "tasks/update": rpc.TaskID, "tasks/cancel": rpc.TaskID,
+}
 
 // checkHeaders compares Mcp-Method and Mcp-Name with the body: what routes on headers and what reads the body must not
 // see two different requests.

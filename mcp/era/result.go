@@ -32,6 +32,7 @@ var resultPaths = strictjson.Compile("resultType", "isError", "_meta", "structur
 const (
 	Complete      = "complete"
 	InputRequired = "input_required"
+	Task          = "task" // of the extension Tasks, on tools/call only
 )
 
 // Result is a server's result, read once.
@@ -64,9 +65,17 @@ func ReadResult(raw []byte) (*Result, error) {
 }
 
 // Carried reports whether a caller in the era of x can be given a result of this type: input_required belongs to modern
-// callers, and those of extensions, which the gateway offers to no server, to nobody.
+// callers, a task to those that declared the extension with this very request.
 func (r *Result) Carried(x *Context) bool {
-	return r.Type == Complete || r.Type == InputRequired && x.Era == upstream.Modern
+	switch r.Type {
+	case Complete:
+		return true
+	case InputRequired:
+		return x.Era == upstream.Modern
+	case Task:
+		return x.Era == upstream.Modern && x.Declares(Tasks)
+	}
+	return false
 }
 
 // For returns the result as a caller in the era of x reads it. Members unknown to the gateway stay as they are. self is

@@ -150,7 +150,8 @@ type target struct {
 	args      []byte
 	edits     []strictjson.Change
 	unknown   *rpc.Error
-	cacheable bool // the modern revision wants cache hints on the result
+	task      string // the server's id of the task that the request is about; empty: none
+	cacheable bool   // the modern revision wants cache hints on the result
 }
 
 // call carries a request to its server and adapts the answer to the caller's era.
@@ -162,7 +163,7 @@ func (x *exchange) call(ctx context.Context, m *rpc.Message, c *era.Context, t t
 	}
 	call := &Call{
 		Principal: p, Action: x.methods[m.Method].action, Entry: t.e, Method: m.Method,
-		Params: m.ParamsWith(t.edits...), Args: t.args, Context: c,
+		Params: m.ParamsWith(t.edits...), Args: t.args, Task: t.task, Context: c,
 	}
 	if x.out.accepts {
 		call.Notify = x.out.notify
@@ -175,6 +176,9 @@ func (x *exchange) call(ctx context.Context, m *rpc.Message, c *era.Context, t t
 	case errors.Is(err, ErrHidden):
 		return nil, t.unknown
 	case err != nil:
+		return nil, err
+	}
+	if result, err = x.ownIDs(result, t); err != nil {
 		return nil, err
 	}
 	return result.For(c, x.self, t.cacheable), nil

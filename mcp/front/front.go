@@ -58,6 +58,7 @@ type Call struct {
 	Method    string
 	Params    []byte // without _meta; names in it are the server's
 	Args      []byte // raw arguments; nil: none
+	Task      string // the server's id of the task that this is about; empty: none
 	Context   *era.Context
 	Notify    func(method string, params []byte) // nil: nobody listens
 	Ask       upstream.Ask                       // nil: the caller can be asked nothing

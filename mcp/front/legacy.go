@@ -8,6 +8,7 @@ import (
 	"github.com/tollgate/tollgate/internal/strictjson"
 	"github.com/tollgate/tollgate/mcp/era"
 	"github.com/tollgate/tollgate/mcp/rpc"
+	"github.com/tollgate/tollgate/mcp/upstream"
 )
 
 // The bounds of a JSON-RPC batch, which only sessions of 2025-03-26 have.
@@ -100,7 +101,7 @@ func (x *exchange) initialize(m *rpc.Message) {
 	view := x.settled(x.r.Context(), s.claim)
 	b := strictjson.Quote([]byte(`{"protocolVersion":`), s.version)
 	b = append(b, `,"capabilities":`...)
-	b = appendCapabilities(b, view)
+	b = appendCapabilities(b, view, &era.Context{Era: upstream.Legacy, Capabilities: m.Get(rpc.Capabilities)})
 	b = append(b, `,"serverInfo":`...)
 	b = append(b, x.self...)
 	b = appendInstructions(b, view)

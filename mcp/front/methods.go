@@ -21,7 +21,8 @@ type method struct {
 }
 
 // methodTable lists all methods a client can call. initialize is not among them: it opens the session the others live
-// in. Resource subscriptions, tasks and whatever else is missing here are answered as unknown.
+// in. Resource subscriptions and whatever else is missing here are answered as unknown, so an extension with methods that are
+// not here does not work through the gateway. The experimental tasks of 2025-11-25 are another protocol under the same names.
 func methodTable() map[string]method {
 	return map[string]method{
 		"ping":             {"", true, false, (*exchange).ping},
@@ -38,6 +39,10 @@ func methodTable() map[string]method {
 		"prompts/get":         {policy.PromptGet, true, true, (*exchange).getPrompt},
 		"resources/read":      {policy.ResourceRead, true, true, (*exchange).readResource},
 		"completion/complete": {policy.Complete, true, true, (*exchange).complete},
+
+		"tasks/get":    {policy.TaskGet, false, true, (*exchange).onTask},
+		"tasks/update": {policy.TaskUpdate, false, true, (*exchange).onTask},
+		"tasks/cancel": {policy.TaskCancel, false, true, (*exchange).onTask},
 	}
 }
 
@@ -88,7 +93,7 @@ func (x *exchange) setLevel(_ context.Context, m *rpc.Message, _ *era.Context) (
 func (x *exchange) discover(ctx context.Context, _ *rpc.Message, c *era.Context) ([]byte, error) {
 	view := x.settled(ctx, c.Client)
 	b := []byte(`{"resultType":"complete","supportedVersions":["` + era.V2026 + `"],"capabilities":`)
-	b = appendCapabilities(b, view)
+	b = appendCapabilities(b, view, c)
 	b = appendInstructions(b, view)
 	return x.appendModern(append(b, ','), nil), nil
 }
@@ -103,10 +108,13 @@ func (x *exchange) settled(ctx context.Context, client string) *catalog.View {
 
 // appendCapabilities appends what the gateway does for this caller. Lists are always there, if perhaps empty: a server
 // that is heard of later adds to them and the client is told.
-func appendCapabilities(b []byte, v *catalog.View) []byte {
+func appendCapabilities(b []byte, v *catalog.View, c *era.Context) []byte {
 	b = append(b, `{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"listChanged":true},"logging":{}`...)
 	if v.Completions() {
 		b = append(b, `,"completions":{}`...)
+	}
+	if e := v.AppendExtensions(nil, c); e != nil {
+		b = append(append(b, `,"extensions":`...), e...)
 	}
 	return append(b, '}')
 }

@@ -38,6 +38,8 @@ const (
 	ListenTools     // params.notifications.toolsListChanged
 	ListenPrompts   // params.notifications.promptsListChanged
 	ListenResources // params.notifications.resourcesListChanged
+	ListenTasks     // params.notifications.taskIds, of the tasks extension
+	TaskID          // params.taskId, of the tasks extension
 	fields
 )
 
@@ -45,7 +47,8 @@ var paths = strictjson.Compile("jsonrpc", "id", "method", "result", "error", "pa
 	"params.uri", "params.arguments", "params.cursor", "params.requestId", "params.ref", "params.ref.type",
 	"params.ref.name", "params.ref.uri", "params.level", "params.protocolVersion", "params.capabilities",
 	"params.clientInfo.name", "params.clientInfo.version", "params.task", "params.notifications.toolsListChanged",
-	"params.notifications.promptsListChanged", "params.notifications.resourcesListChanged")
+	"params.notifications.promptsListChanged", "params.notifications.resourcesListChanged",
+	"params.notifications.taskIds", "params.taskId")
 
 // idBytesMax bounds a request id: it is echoed and kept while the request runs.
 const idBytesMax = 256

@@ -126,6 +126,10 @@ type Exchange struct {
 	LogLevel      string // lowest level wanted by the caller; empty: no notifications/message
 	Capabilities  []byte // raw JSON object: what the caller declared
 
+	// Tasks says that the answer may be a task (io.modelcontextprotocol/tasks), which whoever made the exchange follows up. A
+	// server that has the extension is told so; others are not.
+	Tasks bool
+
 	// Ask carries what the server asks in the middle of this exchange to its caller; it is not called after Call has
 	// returned. Nil: the caller can be asked nothing, and the server is told so by declaring no such capability to it.
 	Ask Ask

@@ -53,10 +53,7 @@ func AbilitiesOf(x *upstream.Exchange, version string) Abilities {
 			a.RootsChanged = x.Client != nil && a.Roots && strictjson.Lookup(x.Capabilities, v, "listChanged").Kind == 't'
 		case "extensions":
 			if v.Kind == '{' && v.End-v.Start <= extensionsMax {
-				e := strictjson.Rewrite(x.Capabilities, v, strictjson.Change{Name: tasksExtension})
-				if s := string(e.With); strings.Trim(s, "{} \t\r\n") != "" {
-					a.Extensions = s
-				}
+				a.Extensions = string(extensions(x.Capabilities, v, nil, false))
 			}
 		}
 	}

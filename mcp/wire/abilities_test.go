@@ -95,18 +95,34 @@ func TestWhatIsNotDeclaredIsRefused(t *testing.T) {
 
 func TestModernServersAreToldWhatCallersCanBeAsked(t *testing.T) {
 	ask := func(context.Context, string, []byte) *upstream.Answer { return nil }
-	const caller = `{"elicitation":{"form":{}},"roots":{"listChanged":true},"experimental":{},"extensions":{"a/b":{}}}`
+	const (
+		caller = `{"elicitation":{"form":{}},"roots":{"listChanged":true},"experimental":{},"extensions":{"a/b":{"x":1e2},"io.modelcontextprotocol/ui":{"mimeTypes":["m"]},"io.modelcontextprotocol/tasks":{},"c/d":{}}}`
+		server = `{"extensions":{"a/b":{},"io.modelcontextprotocol/tasks":{},"e/f":{}}}`
+		asked  = `"elicitation":{"form":{}},"roots":{},`
+		both   = `"a/b":{"x":1e2},"io.modelcontextprotocol/ui":{"mimeTypes":["m"]}`
+	)
 	for _, c := range []struct {
-		era  upstream.Era
-		ask  upstream.Ask
-		want string
+		name           string
+		era            upstream.Era
+		ask            upstream.Ask
+		caller, server string
+		tasks          bool
+		want           string
 	}{
-		{upstream.Modern, nil, `{"elicitation":{"form":{}},"roots":{},"extensions":{"a/b":{}}}`},
-		{upstream.Legacy, ask, `{"elicitation":{"form":{}},"roots":{},"extensions":{"a/b":{}}}`},
-		{upstream.Legacy, nil, `{"extensions":{"a/b":{}}}`},
+		{"modern", upstream.Modern, nil, caller, server, false, `{` + asked + `"extensions":{` + both + `}}`},
+		{"modern, may get a task", upstream.Modern, nil, caller, server, true, `{` + asked + `"extensions":{` + both + `,"io.modelcontextprotocol/tasks":{}}}`},
+		{"no tasks at this server", upstream.Modern, nil, caller, `{"extensions":{"a/b":{}}}`, true, `{` + asked + `"extensions":{` + both + `}}`},
+		{"apps need no server", upstream.Modern, nil, caller, `{}`, true, `{` + asked + `"extensions":{"io.modelcontextprotocol/ui":{"mimeTypes":["m"]}}}`},
+		{"legacy, can be asked", upstream.Legacy, ask, caller, server, false, `{` + asked + `"extensions":{` + both + `}}`},
+		{"legacy", upstream.Legacy, nil, caller, server, false, `{"extensions":{` + both + `}}`},
+		{"legacy, nothing declared, polled for", upstream.Legacy, nil, ``, server, true, `{"extensions":{"io.modelcontextprotocol/tasks":{}}}`},
+		{"nothing", upstream.Modern, nil, `{}`, server, false, `{}`},
+		{"no object", upstream.Modern, nil, `{"extensions":[]}`, server, false, `{}`},
+		{"the gateway itself", "", nil, ``, server, false, `{"extensions":{"io.modelcontextprotocol/ui":{"mimeTypes":["text/html;profile=mcp-app"]}}}`},
 	} {
-		if got := string(declared(&upstream.Exchange{Era: c.era, Ask: c.ask, Capabilities: []byte(caller)})); got != c.want {
-			t.Errorf("%s, asked %v: %s, want %s", c.era, c.ask != nil, got, c.want)
+		p := &Peer{Capabilities: []byte(c.server)}
+		if got := string(p.declared(&upstream.Exchange{Era: c.era, Ask: c.ask, Capabilities: []byte(c.caller), Tasks: c.tasks})); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
 	}
 }

@@ -32,9 +32,6 @@ const (
 	CodeNoSession      = -32000 // what servers made with the reference SDKs say, with status 400, to a session they do not know
 )
 
-// tasksExtension is not declared to any server: its task ids would have to be routed.
-const tasksExtension = "io.modelcontextprotocol/tasks"
-
 const (
 	// AnswerBytesMax bounds one answer, a whole event stream included: the largest honest ones are images and files as
 	// base64, below 10 MiB.
@@ -221,7 +218,7 @@ func (p *Peer) Meta(ctx context.Context, x *upstream.Exchange, id int64, self []
 	}
 	if p.Era == upstream.Modern {
 		add("io.modelcontextprotocol/protocolVersion", []byte(`"`+ModernVersion+`"`))
-		add("io.modelcontextprotocol/clientCapabilities", declared(x))
+		add("io.modelcontextprotocol/clientCapabilities", p.declared(x))
 		add("io.modelcontextprotocol/clientInfo", self)
 		if x.LogLevel != "" {
 			add("io.modelcontextprotocol/logLevel", strictjson.Quote(nil, x.LogLevel))
@@ -243,9 +240,14 @@ func (p *Peer) Meta(ctx context.Context, x *upstream.Exchange, id int64, self []
 }
 
 // declared is what is said of the caller's capabilities to a modern server. Between modern peers elicitation, sampling
-// and roots travel inside results, so the caller's own word goes on; a legacy caller has to be one that can be asked.
-func declared(x *upstream.Exchange) []byte {
+// and roots travel inside results, so the caller's own word goes on; a legacy caller has to be one that can be asked. The
+// gateway itself, when it lists, declares what shapes lists.
+func (p *Peer) declared(x *upstream.Exchange) []byte {
 	b := []byte{'{'}
+	if x.Era == "" {
+		return append(append(append(b, `"extensions":`...), apps...), '}')
+	}
+	var theirs strictjson.Value
 	asks := x.Era == upstream.Modern || x.Ask != nil
 	add := func(v strictjson.Value, value []byte) {
 		if len(b) > 1 {
@@ -265,11 +267,14 @@ func declared(x *upstream.Exchange) []byte {
 				add(v, e.With)
 			}
 		case "extensions":
-			if v.Kind == '{' {
-				e := strictjson.Rewrite(x.Capabilities, v, strictjson.Change{Name: tasksExtension})
-				add(v, e.With)
-			}
+			theirs = v
 		}
+	}
+	if e := extensions(x.Capabilities, theirs, p.Capabilities, x.Tasks); e != nil {
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = append(append(b, `"extensions":`...), e...)
 	}
 	return append(b, '}')
 }

@@ -49,7 +49,8 @@ func TestMetaOfEachHop(t *testing.T) {
 		{"progress nobody hears is not asked for", t.Context(), upstream.Legacy, upstream.Exchange{ProgressToken: []byte("1")}, ``},
 		{"trace", traced, upstream.Legacy, upstream.Exchange{Meta: []byte(`{"a":1}`)}, `{"a":1,` + at + `}`},
 		{"log level is no legacy matter", t.Context(), upstream.Legacy, upstream.Exchange{LogLevel: "info"}, ``},
-		{"capabilities without a caller", t.Context(), upstream.Modern, upstream.Exchange{}, `{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"tollgate","version":"1"}}`},
+		{"the gateway's own", t.Context(), upstream.Modern, upstream.Exchange{}, `{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{"extensions":` + apps + `},"io.modelcontextprotocol/clientInfo":{"name":"tollgate","version":"1"}}`},
+		{"capabilities of a caller without any", t.Context(), upstream.Modern, upstream.Exchange{Era: upstream.Modern}, `{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"tollgate","version":"1"}}`},
 	} {
 		p := &Peer{Era: c.era}
 		if got := string(p.Meta(c.ctx, &c.x, 7, self)); got != c.want {
