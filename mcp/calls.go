@@ -145,7 +145,7 @@ func (s *served) do(ctx context.Context, c *front.Call) (*era.Result, error) {
 	}
 	var result *era.Result
 	err := s.g.cfg.Gate.Do(ctx, call, hold, func(ctx context.Context, p *gate.Permit) error {
-		answer, err := s.up.Call(ctx, exchangeOf(c, p))
+		answer, err := s.carry(ctx, c, exchangeOf(c, p))
 		if err == nil {
 			result, err = settle(p, c, answer)
 		}
@@ -159,11 +159,24 @@ func (s *served) do(ctx context.Context, c *front.Call) (*era.Result, error) {
 	return result, err
 }
 
+// carry carries x, which is c on its way, to the server and brings the answer back that c is given.
+func (s *served) carry(ctx context.Context, c *front.Call, x *upstream.Exchange) (*upstream.Answer, error) {
+	x.Tasks = s.mayBecomeTask(c)
+	if x.Tasks && x.Era == upstream.Legacy {
+		return s.finish(ctx, x)
+	}
+	return s.up.Call(ctx, x)
+}
+
 // exchangeOf is c on its way to its server under p.
 func exchangeOf(c *front.Call, p *gate.Permit) *upstream.Exchange {
 	x := c.Context
+	name := c.Entry.Name
+	if c.Task != "" {
+		name = c.Task
+	}
 	return &upstream.Exchange{
-		Permit: p, Method: c.Method, Name: c.Entry.Name, Params: c.Params,
+		Permit: p, Method: c.Method, Name: name, Params: c.Params,
 		Era: x.Era, Version: x.Version, Meta: x.Meta, ProgressToken: x.ProgressToken,
 		LogLevel: x.LogLevel, Capabilities: x.Capabilities, Notify: c.Notify, Ask: c.Ask, Client: c.Client,
 	}
@@ -191,9 +204,14 @@ func settle(p *gate.Permit, c *front.Call, a *upstream.Answer) (*era.Result, err
 	if err != nil {
 		return nil, &upstream.Fault{Kind: upstream.Garbage, Text: "the server's result cannot be read", Err: err}
 	}
-	if !result.Carried(c.Context) {
+	if !result.Carried(c.Context) || result.Type == era.Task && c.Action != policy.ToolCall {
 		p.Done(ledger.Failed, 0, "result type")
 		return nil, &rpc.Error{Code: rpc.CodeInternal, Message: "the server asks for something that this protocol version cannot carry", Data: because("result_type")}
+	}
+	if result.Type == era.Task {
+		if _, err := era.ReadTask(result.Raw); err != nil {
+			return nil, &upstream.Fault{Kind: upstream.Garbage, Text: "the server's task cannot be read", Err: err}
+		}
 	}
 	status := ledger.OK
 	if result.IsError && c.Action == policy.ToolCall {

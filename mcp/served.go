@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/mcp/catalog"
+	"github.com/tollgate/tollgate/mcp/era"
 	"github.com/tollgate/tollgate/mcp/upstream"
 )
 
@@ -44,6 +45,7 @@ type served struct {
 	calls sync.WaitGroup
 
 	answered atomic.Int64 // when it last answered a call, Unix nanoseconds
+	tasks    atomic.Bool  // it may answer tool calls with tasks
 
 	mu       sync.Mutex // guards what follows
 	leaving  bool
@@ -169,6 +171,7 @@ func (s *served) discover() bool {
 	shelf := catalog.Digest(catalog.Source{Server: s.def.Name, Trusted: s.def.Trusted, Price: s.def.PricePerCall, Tools: s.def.Tools}, offer)
 	s.mu.Lock()
 	s.offer, s.onShelf, s.failures = offer, shelf, 0
+	s.tasks.Store(shelf.Extensions[era.Tasks] != nil)
 	s.mu.Unlock()
 	s.become(Ready, faultsOf(offer))
 	s.g.rebuild()

@@ -106,15 +106,14 @@ func (f *follower) follow(ctx context.Context, t *era.TaskState) (*upstream.Answ
 		case era.TaskCancelled:
 			return failed([]byte(`{"code":-32603,"message":"the server cancelled the task that the call had become"}`)), nil
 		}
+		if f.ends = (time.Time{}); t.TTL > 0 {
+			f.ends = made.Add(t.TTL)
+		}
 		if f.tell(t) {
 			wait = pollFirst
 		}
 		if err := f.answer(ctx, t.Questions); err != nil {
 			return nil, err
-		}
-		f.ends = time.Time{}
-		if t.TTL > 0 {
-			f.ends = made.Add(t.TTL)
 		}
 		pause := min(max(t.Poll, pollOften), pollSeldom)
 		if t.Poll == 0 {
@@ -226,32 +225,54 @@ func (f *follower) tell(t *era.TaskState) bool {
 	return true
 }
 
-// answer puts the questions of the task to the caller that it has not been asked yet, all at a time, and hands the answers
+// answer puts the questions of the task that the caller has not been asked yet to it, all at a time, and hands the answers
 // to the server. An error ends the call: the caller does not answer, and so the task cannot go on.
 func (f *follower) answer(ctx context.Context, questions []byte) error {
-	var keys [][]byte
-	var answers []*upstream.Answer
-	var wg sync.WaitGroup
+	if !f.ends.IsZero() {
+		var stop context.CancelFunc
+		ctx, stop = context.WithDeadline(ctx, f.ends)
+		defer stop()
+	}
+	var keys []string
+	var asks []func() *upstream.Answer
 	for name, v := range rpc.Members(questions) {
 		key := string(name)
 		if f.asked[key] {
 			continue
 		}
-		if len(f.asked) >= taskAsksMax {
+		if f.asked[key] = true; len(f.asked) > taskAsksMax {
 			return lost("the server's task asks more than " + strconv.Itoa(taskAsksMax) + " questions")
 		}
-		f.asked[key] = true
 		method, params, ok := question(v.In(questions))
 		if !ok || f.x.Ask == nil {
 			return lost("the server's task asks something that the client cannot be asked")
 		}
-		i := len(keys)
-		keys, answers = append(keys, rpc.String(key)), append(answers, nil)
-		_ = i
-		_, _ = method, params
+		keys, asks = append(keys, key), append(asks, func() *upstream.Answer { return f.x.Ask(ctx, method, params) })
+	}
+	if keys == nil {
+		return nil
+	}
+	answers := make([]*upstream.Answer, len(asks))
+	var wg sync.WaitGroup
+	for i, ask := range asks {
+		wg.Go(func() { answers[i] = ask() })
 	}
 	wg.Wait()
-	return nil
+	b := []byte(`,"inputResponses":{`)
+	for i, a := range answers {
+		if a.Error != nil {
+			return lost("the client did not answer what the server's task asked")
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(strictjson.Quote(b, keys[i]), ':'), a.Result...)
+	}
+	a, err := f.send(ctx, "tasks/update", append(b, '}'))
+	if err == nil && a.Error != nil {
+		err = lost("the server did not take the answers to what its task asked")
+	}
+	return err
 }
 
 // question reads one of inputRequests.

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -31,7 +32,8 @@ var update = flag.Bool("update", false, "rewrite the transcripts with what was s
 //	limits              lines "KEY LIMIT"
 //	config.json         servers (by name: fields of Server) and profiles
 //	server/NAME         a script
-//	N.request           method, path and headers, blank line, body; SESSION stands for the last session id
+//	N.request           method, path and headers, blank line, body; SESSION stands for the last session id, TASK for the
+//	                    last task's id as the gateway gave it
 //	N.response          status and headers, blank line, body
 //	N.upstream          what reached the servers
 //	ledger              the entries in the end
@@ -80,7 +82,11 @@ type stage struct {
 	*world
 	url     string
 	session string
+	task    string
 }
+
+// taskIDs finds the gateway's ids of tasks: they are long, and no two are the same.
+var taskIDs = regexp.MustCompile(`"taskId":"([A-Za-z0-9_-]{60,})"`)
 
 func setStage(t testing.TB, a *txtar.Archive) *stage {
 	t.Helper()
@@ -160,6 +166,7 @@ func play(t *testing.T, a *txtar.Archive) *txtar.Archive {
 // exchange sends one request and returns the response as text.
 func (s *stage) exchange(t *testing.T, request []byte) []byte {
 	t.Helper()
+	request = bytes.ReplaceAll(request, []byte("TASK"), []byte(s.task))
 	head, body, _ := bytes.Cut(request, []byte("\n\n"))
 	lines := strings.Split(strings.TrimSpace(string(head)), "\n")
 	method, path, _ := strings.Cut(lines[0], " ")
@@ -189,6 +196,10 @@ func (s *stage) exchange(t *testing.T, request []byte) []byte {
 	if id := resp.Header.Get("Mcp-Session-Id"); id != "" {
 		s.session = id
 		resp.Header.Set("Mcp-Session-Id", "SESSION")
+	}
+	if id := taskIDs.FindSubmatch(all); id != nil {
+		s.task = string(id[1])
+		all = bytes.ReplaceAll(all, id[1], []byte("TASK"))
 	}
 	return responseText(resp, all)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/tollgate/tollgate/internal/sse"
 	"github.com/tollgate/tollgate/mcp/catalog"
 	"github.com/tollgate/tollgate/mcp/era"
+	"github.com/tollgate/tollgate/mcp/seal"
 	"github.com/tollgate/tollgate/mcp/upstream"
 	"github.com/tollgate/tollgate/policy"
 )
@@ -35,10 +36,10 @@ type hall struct {
 
 func newHall(more ...[]byte) *hall {
 	shelf := catalog.Digest(catalog.Source{Server: "srv"}, &upstream.Offer{
-		Capabilities: []byte(`{"resources":{},"completions":{}}`),
-		Tools:        append(more, []byte(`{"name":"t","inputSchema":{"type":"object"}}`)),
-		Prompts:      [][]byte{[]byte(`{"name":"p"}`)},
-		Resources:    [][]byte{[]byte(`{"uri":"x://1","name":"n"}`)},
+		Era: upstream.Modern, Capabilities: []byte(`{"resources":{},"completions":{},"extensions":{"io.modelcontextprotocol/tasks":{}}}`),
+		Tools:     append(more, []byte(`{"name":"t","inputSchema":{"type":"object"}}`)),
+		Prompts:   [][]byte{[]byte(`{"name":"p"}`)},
+		Resources: [][]byte{[]byte(`{"uri":"x://1","name":"n"}`)},
 	})
 	return &hall{left: make(chan string, 16), catalog: catalog.New([]string{"srv"}, map[string]*catalog.Shelf{"srv": shelf}, nil)}
 }
@@ -72,7 +73,15 @@ func (e *everybody) Authenticate(*http.Request) (*policy.Principal, error) { ret
 
 func newFront() (*Front, *hall) {
 	h := newHall()
-	return New(Config{Auth: &everybody{policy.Principal{Key: "k", KeyID: "1"}}, Backend: h, Version: "1"}), h
+	return New(Config{Auth: &everybody{policy.Principal{Key: "k", KeyID: "1"}}, Backend: h, Version: "1", Sealer: sealer(1)}), h
+}
+
+func sealer(fill byte) *seal.Sealer {
+	s, err := seal.New(bytes.Repeat([]byte{fill}, seal.KeyBytes))
+	if err != nil {
+		panic(err)
+	}
+	return s
 }
 
 // post sends one request to f over loopback.
@@ -112,9 +121,10 @@ func TestMethodTable(t *testing.T) {
 		"resources/templates/list": both, "resources/read": both, "completion/complete": both,
 		"initialize": legacy, "ping": legacy, "logging/setLevel": legacy,
 		"server/discover": modern, "subscriptions/listen": modern,
+		"tasks/get": modern, "tasks/update": modern, "tasks/cancel": modern,
 		// Not offered: no capability declares them.
 		"resources/subscribe": none, "resources/unsubscribe": none,
-		"tasks/list": none, "tasks/get": none, "tasks/result": none, "tasks/update": none, "tasks/cancel": none,
+		"tasks/list": none, "tasks/result": none,
 		// A server's requests to its client.
 		"sampling/createMessage": none, "elicitation/create": none, "roots/list": none,
 		// Nobody's.
@@ -134,7 +144,11 @@ func TestMethodTable(t *testing.T) {
 		"tools/call": `"name":"srv__t",`, "prompts/get": `"name":"srv__p",`, "resources/read": `"uri":"x://1",`, "logging/setLevel": `"level":"info",`,
 		"completion/complete": `"ref":{"type":"ref/prompt","name":"srv__p"},`, "initialize": `"protocolVersion":"2025-11-25",`,
 	}
+	id := f.seal(task{owner{keyID: "1", key: "k"}, "srv", "t", "1"})
 	names := map[string]string{"tools/call": "srv__t", "prompts/get": "srv__p", "resources/read": "x://1"}
+	for _, m := range []string{"tasks/get", "tasks/update", "tasks/cancel"} {
+		params[m], names[m] = `"taskId":"`+id+`",`, id
+	}
 	for name, eras := range methods {
 		if name == "" {
 			continue
@@ -142,7 +156,7 @@ func TestMethodTable(t *testing.T) {
 		for _, in := range []string{legacy, modern} {
 			meta, headers := `{}`, []string{"Mcp-Session-Id: " + session}
 			if in == modern {
-				meta = `{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}`
+				meta = `{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}}`
 				headers = []string{"MCP-Protocol-Version: 2026-07-28", "Mcp-Method: " + name, "Mcp-Name: " + names[name], "Accept: application/json, text/event-stream"}
 			} else if name == "server/discover" {
 				headers = append(headers, "MCP-Protocol-Version: 2025-11-25")

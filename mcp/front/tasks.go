@@ -75,17 +75,23 @@ func (x *exchange) onTask(ctx context.Context, m *rpc.Message, c *era.Context) (
 	if !ok {
 		return nil, rpc.BadParams("taskId is missing or no string")
 	}
+	refuse := func(e *rpc.Error, why string) ([]byte, error) {
+		x.record(x.caller(c.Client).principal, m.Method, "", why)
+		return nil, e
+	}
 	if !c.Declares(era.Tasks) {
-		x.record(x.caller(c.Client).principal, m.Method, asked, "extension not declared")
-		return nil, era.Needs(era.Tasks)
+		return refuse(era.Needs(era.Tasks), "extension not declared")
 	}
-	t := target{asked: asked, edits: []strictjson.Change{{Name: "_meta"}}, unknown: unknown("task", asked)}
-	t.e, t.task = x.task(ctx, asked)
-	if t.e != nil {
-		t.edits = append(t.edits, strictjson.Change{Name: "taskId", Value: rpc.String(t.task)})
+	e, id := x.task(ctx, asked)
+	if e == nil {
+		return refuse(noTask(), "unknown task")
 	}
-	return x.call(ctx, m, c, t)
+	edits := []strictjson.Change{{Name: "_meta"}, {Name: "taskId", Value: rpc.String(id)}}
+	return x.call(ctx, m, c, target{e: e, asked: asked, task: id, edits: edits, unknown: noTask()})
 }
+
+// noTask is the answer to an id that is none for its caller, in the words of a server that has forgotten a task.
+func noTask() *rpc.Error { return rpc.BadParams("task not found") }
 
 // ownIDs puts the gateway's id of a task into what a server says of it: the one that was asked for, or, of a call that has
 // just become a task, a new one.
