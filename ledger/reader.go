@@ -18,6 +18,7 @@ type Reader struct {
 	decoder decoder
 	writer  journal.Writer // of the last entry…
 	name    string         // …and its name
+	payload []byte         // …and its bytes
 }
 
 // Reader reads the ledger's entries after a position, as far as they are on disk, while more are appended.
@@ -40,6 +41,7 @@ func (r *Reader) Next() (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
+	r.payload = f.Payload
 	e, err := r.decoder.decode(f.Payload)
 	if err != nil {
 		return e, fmt.Errorf("frame %d of journal segment %d: %w", f.Seq, f.End.Segment, err)
@@ -50,6 +52,9 @@ func (r *Reader) Next() (Entry, error) {
 	e.Writer, e.Seq = r.name, f.Seq
 	return e, nil
 }
+
+// Payload is the entry that Next returned last as the journal has it, valid until the next call of Next.
+func (r *Reader) Payload() []byte { return r.payload }
 
 // All yields the entries there are. An error ends it; so does the end, without one.
 func (r *Reader) All() func(yield func(*Entry, error) bool) {

@@ -19,23 +19,29 @@ import (
 
 const (
 	// schemaVersion stands in the database; one of another version is made again from the journal.
-	schemaVersion = 1
+	schemaVersion = 2
 	// readersMax bounds queries at the same time.
 	readersMax = 4
 	// busyWait is how long a query waits for a lock of the database: a flush takes a few milliseconds.
 	busyWait = 5 * time.Second
 )
 
-// schema has one row for each call, or for each entry that is not about a call. at orders them by time: milliseconds
-// shifted by 20 bits, and the low bits of a running number. entries holds their journal payloads, each behind its
-// length, so that what the columns leave out is not lost.
+// schema has one row in calls for each call, or for each entry that is not about a call. at orders them by time:
+// milliseconds shifted by 20 bits, and the low bits of a running number. entries holds their journal payloads, each
+// behind its length, so that what the columns leave out is not lost. Whose a call is and where it went are columns of
+// lanes, which calls and usage name by number: there are few of them, and each call would repeat eight texts.
 const schema = `
+CREATE TABLE lanes (
+  lane INTEGER PRIMARY KEY,
+  customer TEXT NOT NULL, team TEXT NOT NULL, key TEXT NOT NULL, key_id TEXT NOT NULL, user TEXT NOT NULL,
+  action TEXT NOT NULL, upstream TEXT NOT NULL, target TEXT NOT NULL,
+  UNIQUE (customer, team, key, key_id, user, action, upstream, target)
+);
 CREATE TABLE calls (
   at INTEGER PRIMARY KEY,
   id BLOB NOT NULL,
   kind INTEGER NOT NULL,
-  customer TEXT NOT NULL, team TEXT NOT NULL, key TEXT NOT NULL, key_id TEXT NOT NULL, user TEXT NOT NULL,
-  action TEXT NOT NULL, upstream TEXT NOT NULL, target TEXT NOT NULL,
+  lane INTEGER NOT NULL,
   trace BLOB, parent BLOB,
   outcome TEXT NOT NULL,
   entries BLOB NOT NULL
@@ -45,11 +51,10 @@ CREATE INDEX calls_trace ON calls (trace) WHERE trace IS NOT NULL;
 CREATE INDEX calls_parent ON calls (parent) WHERE parent IS NOT NULL;
 CREATE TABLE usage (
   hour INTEGER NOT NULL,
-  customer TEXT NOT NULL, team TEXT NOT NULL, key TEXT NOT NULL, key_id TEXT NOT NULL, user TEXT NOT NULL,
-  action TEXT NOT NULL, upstream TEXT NOT NULL, target TEXT NOT NULL,
+  lane INTEGER NOT NULL,
   calls INTEGER NOT NULL, denied INTEGER NOT NULL, failed INTEGER NOT NULL,
   cost INTEGER NOT NULL, estimated INTEGER NOT NULL, tokens INTEGER NOT NULL, input INTEGER NOT NULL, output INTEGER NOT NULL,
-  PRIMARY KEY (hour, customer, team, key, key_id, user, action, upstream, target)
+  PRIMARY KEY (hour, lane)
 ) WITHOUT ROWID;
 CREATE TABLE cursor (position TEXT NOT NULL, number INTEGER NOT NULL);
 INSERT INTO cursor VALUES ('{}', 0);
@@ -62,10 +67,11 @@ type Index struct {
 	write *sql.DB // one connection, used by whoever holds feeding
 	read  *sql.DB
 
-	feeding sync.Mutex // held by the one that stores batches
-	insert  *sql.Stmt
-	end     *sql.Stmt
-	number  int64 // rows made so far, guarded by feeding
+	feeding sync.Mutex // held by the one that stores batches; guards what follows
+	stmts   statements
+	batch   batch          // used again and again
+	lanes   map[lane]int64 // those met of late, by their numbers
+	number  int64          // rows made so far
 
 	mu       sync.Mutex
 	position journal.Position // all before it is stored; guarded by mu
@@ -77,7 +83,7 @@ type Index struct {
 
 // Open opens or makes the database at path for a ledger in use. Run, started by the caller, keeps it up with it.
 func Open(path string, l *ledger.Ledger) (*Index, error) {
-	ix := &Index{ledger: l, moved: make(chan struct{}), hurry: make(chan struct{}, 1)}
+	ix := &Index{ledger: l, batch: newBatch(), lanes: map[lane]int64{}, moved: make(chan struct{}), hurry: make(chan struct{}, 1)}
 	err := ix.open(path)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open index %s: %w", path, err), ix.Close())
@@ -105,10 +111,7 @@ func (ix *Index) open(path string) (err error) {
 	if err := json.Unmarshal([]byte(position), &ix.position); err != nil {
 		return fmt.Errorf("stored position: %w", err)
 	}
-	if ix.insert, err = ix.write.Prepare(insertCall); err != nil {
-		return err
-	}
-	if ix.end, err = ix.write.Prepare(endCall); err != nil {
+	if err := ix.stmts.prepare(ix.write); err != nil {
 		return err
 	}
 	ix.read, err = connect(path, readersMax, true)
@@ -142,7 +145,7 @@ func (ix *Index) create() error {
 		return err
 	}
 	defer tx.Rollback()
-	for _, table := range []string{"calls", "usage", "cursor"} {
+	for _, table := range []string{"calls", "usage", "cursor", "lanes"} {
 		if _, err := tx.Exec("DROP TABLE IF EXISTS " + table); err != nil {
 			return err
 		}
@@ -155,12 +158,7 @@ func (ix *Index) create() error {
 
 // Close closes the database. Run must have ended.
 func (ix *Index) Close() error {
-	var errs []error
-	for _, stmt := range []*sql.Stmt{ix.insert, ix.end} {
-		if stmt != nil {
-			errs = append(errs, stmt.Close())
-		}
-	}
+	errs := []error{ix.stmts.close()}
 	for _, db := range []*sql.DB{ix.read, ix.write} {
 		if db != nil {
 			errs = append(errs, db.Close())

@@ -192,7 +192,7 @@ func globOf(text string) string {
 	return strings.NewReplacer("[", "[[]", "?", "[?]").Replace(text)
 }
 
-// who restricts the columns that calls and use have both.
+// who restricts the columns of lanes.
 func (f *Filter) who() *where {
 	w := &where{}
 	w.match("customer", f.Customer)
@@ -210,7 +210,10 @@ func (f *Filter) who() *where {
 }
 
 func (f *Filter) where() (*where, error) {
-	w := f.who()
+	w := &where{}
+	if who := f.who(); len(who.text) > 0 {
+		w.and("lane IN (SELECT lane FROM lanes"+who.String()+")", who.args...)
+	}
 	if !f.From.IsZero() {
 		w.and("at >= ?", f.From.UnixMilli()<<numberBits)
 	}

@@ -13,8 +13,8 @@ import (
 
 // usageKey is what use is summed up by.
 type usageKey struct {
-	hour                                                       int64 // Unix hours
-	customer, team, key, keyID, user, action, upstream, target string
+	hour int64 // Unix hours
+	lane lane
 }
 
 // Use is what calls used. Group holds the values of the columns it is grouped by, in their order.
@@ -37,7 +37,7 @@ func (b *batch) use(hour int64, e *ledger.Entry) {
 	if e.Kind == ledger.Voided {
 		return
 	}
-	k := usageKey{hour, e.Who.Customer, e.Who.Team, e.Who.Key, e.Who.KeyID, e.Who.User, string(e.Action), e.Upstream, e.Target}
+	k := usageKey{hour, laneOf(e)}
 	u := b.usage[k]
 	if u == nil {
 		u = &Use{}
@@ -61,21 +61,6 @@ func (b *batch) use(hour int64, e *ledger.Entry) {
 	u.Output += q.OutputTokens + q.ReasoningTokens + q.AudioOutputTokens + q.ImageTokens
 }
 
-func (b *batch) storeUsage(tx *sql.Tx) error {
-	for k, u := range b.usage {
-		_, err := tx.Exec(`INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, denied = denied + excluded.denied, failed = failed + excluded.failed,
-  cost = cost + excluded.cost, estimated = estimated + excluded.estimated, tokens = tokens + excluded.tokens,
-  input = input + excluded.input, output = output + excluded.output`,
-			k.hour, k.customer, k.team, k.key, k.keyID, k.user, k.action, k.upstream, k.target,
-			u.Calls, u.Denied, u.Failed, int64(u.Cost), int64(u.Estimated), u.Tokens, u.Input, u.Output)
-		if err != nil {
-			return fmt.Errorf("store usage: %w", err)
-		}
-	}
-	return nil
-}
-
 // groups are the columns that Usage can group by.
 var groups = []string{"customer", "team", "key", "key_id", "user", "action", "upstream", "target"}
 
@@ -96,7 +81,7 @@ func (ix *Index) Usage(ctx context.Context, f Filter, by ...string) ([]Use, erro
 		w.and("hour < ?", hourOf(f.To.Add(time.Hour-1)))
 	}
 	columns := strings.Join(append(slices.Clone(by), "sum(calls)", "sum(denied)", "sum(failed)", "sum(cost)", "sum(estimated)", "sum(tokens)", "sum(input)", "sum(output)"), ", ")
-	query := "SELECT " + columns + " FROM usage" + w.String()
+	query := "SELECT " + columns + " FROM usage JOIN lanes USING (lane)" + w.String()
 	if len(by) > 0 {
 		query += " GROUP BY " + strings.Join(by, ", ")
 	}
