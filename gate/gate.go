@@ -93,6 +93,17 @@ func (g *Gate) Refuse(ctx context.Context, call policy.Call, reason string) {
 	g.meters.refused(ctx, &call, "request")
 }
 
+// Again decides a call once more that was admitted long ago and has waited for its caller since: nil, or a *DeniedError,
+// which is recorded. Nothing is reserved, because the call holds what it needs.
+func (g *Gate) Again(ctx context.Context, call policy.Call) error {
+	g.fill(ctx, &call)
+	d := g.decide(&call)
+	if d.Effect == policy.Allow {
+		return nil
+	}
+	return g.denied(ctx, &call, &d)
+}
+
 // Do decides, reserves, runs fn with a permit and settles, exactly once, also when fn panics. Errors before fn:
 // *DeniedError, *ledger.LimitError, ledger.ErrUnwritable, ErrUnknownUpstream. Otherwise fn's own.
 // A call made under another permit's ctx takes that permit's principal and records its id as parent.
@@ -160,27 +171,13 @@ func (g *Gate) fill(ctx context.Context, call *policy.Call) {
 // admit decides and reserves. After nil the reservation is open.
 func (g *Gate) admit(ctx context.Context, p *Permit) error {
 	call := &p.call
-	set := g.Policy()
-	d := policy.Decision{Effect: policy.Allow, Revision: set.Revision()}
-	switch {
-	case call.Principal == nil:
-		d.Effect = policy.Deny
-		d.Message = "no principal: every call is made for somebody"
-	case !call.Action.Own():
-		if set.NeedsSpend() {
-			spend := g.ledger.Spend(call.Principal, call.Now)
-			call.Spend = &spend
-		}
-		d = set.Decide(call)
-	}
+	d := g.decide(call)
 	if d.Effect == policy.Allow && p.pool == nil && call.Action.Side() != policy.Local {
 		g.deny(ctx, call, &d, ErrUnknownUpstream.Error())
 		return ErrUnknownUpstream
 	}
 	if d.Effect != policy.Allow {
-		denied := &DeniedError{Rules: d.Rules, Message: d.Message, Hidden: d.Hidden, Approve: d.Effect == policy.Approve}
-		g.deny(ctx, call, &d, denied.Error())
-		return denied
+		return g.denied(ctx, call, &d)
 	}
 	r, err := g.ledger.Reserve(ctx, call, &d, p.hold)
 	if err != nil {
@@ -189,6 +186,29 @@ func (g *Gate) admit(ctx context.Context, p *Permit) error {
 	}
 	p.reservation = r
 	return nil
+}
+
+// decide asks the policy; the gateway's own actions need none.
+func (g *Gate) decide(call *policy.Call) policy.Decision {
+	set := g.Policy()
+	switch {
+	case call.Principal == nil:
+		return policy.Decision{Effect: policy.Deny, Revision: set.Revision(), Message: "no principal: every call is made for somebody"}
+	case call.Action.Own():
+		return policy.Decision{Effect: policy.Allow, Revision: set.Revision()}
+	}
+	if set.NeedsSpend() {
+		spend := g.ledger.Spend(call.Principal, call.Now)
+		call.Spend = &spend
+	}
+	return set.Decide(call)
+}
+
+// denied records a refusal by policy and returns it as an error.
+func (g *Gate) denied(ctx context.Context, call *policy.Call, d *policy.Decision) error {
+	err := &DeniedError{Rules: d.Rules, Message: d.Message, Hidden: d.Hidden, Approve: d.Effect == policy.Approve}
+	g.deny(ctx, call, d, err.Error())
+	return err
 }
 
 // deny records a refusal by policy. That it could not be recorded changes nothing for the caller: it is refused anyway.

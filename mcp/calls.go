@@ -93,6 +93,21 @@ func (b *backend) Degraded(servers []string) [][]byte {
 	return out
 }
 
+// Legacy implements front.Backend.
+func (b *backend) Legacy(server string) bool {
+	s := (*b.served.Load())[server]
+	return s != nil && s.legacy()
+}
+
+// Again implements front.Backend.
+func (b *backend) Again(ctx context.Context, c *front.Call) (*era.Result, error) {
+	g := (*Gateway)(b)
+	if err := g.cfg.Gate.Again(ctx, callOf(c)); err != nil {
+		return g.answer(c, err)
+	}
+	return nil, nil
+}
+
 // enter counts a call on a server in, until leave; the error says why it may not begin.
 func (b *backend) enter(server string) (s *served, leave func(), err *rpc.Error) {
 	g := (*Gateway)(b)
@@ -132,12 +147,17 @@ func (b *backend) Call(ctx context.Context, c *front.Call) (*era.Result, error) 
 	return g.answer(c, err)
 }
 
-// do decides, reserves, carries and settles.
-func (s *served) do(ctx context.Context, c *front.Call) (*era.Result, error) {
-	call := policy.Call{
+// callOf is c as the gate decides it.
+func callOf(c *front.Call) policy.Call {
+	return policy.Call{
 		Principal: c.Principal, Action: c.Action, Upstream: c.Entry.Server, Target: c.Entry.Name, Tool: &c.Entry.Tool,
 		Args: c.Args, Stream: c.Notify != nil, EstCost: int64(price(c)),
 	}
+}
+
+// do decides, reserves, carries and settles.
+func (s *served) do(ctx context.Context, c *front.Call) (*era.Result, error) {
+	call := callOf(c)
 	hold := ledger.Hold{Cost: price(c), Worst: price(c)}
 	if hold.Cost != 0 {
 		hold.PriceList = "config"

@@ -175,6 +175,7 @@ func (g *Gateway) Close(ctx context.Context) error {
 	if already {
 		return nil
 	}
+	g.front.Drain()
 	drained := make(chan struct{})
 	go func() {
 		g.inFlight.Wait()

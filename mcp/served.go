@@ -232,6 +232,13 @@ func (s *served) State() State {
 	return s.state
 }
 
+// legacy reports whether the server spoke a legacy version when it was last asked.
+func (s *served) legacy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.offer != nil && s.offer.Era == upstream.Legacy
+}
+
 func (s *served) shelf() *catalog.Shelf {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -187,9 +187,7 @@ func ErrorFor(x *Context, e *upstream.RPCError, uri string) *rpc.Error {
 		}
 		return out
 	case rpc.CodeURLElicitation:
-		if x.Era == upstream.Modern || x.Version < V2025Nov {
-			return recode(out, rpc.CodeInternal, "")
-		}
+		return pagesFor(x, out)
 	case rpc.CodeNotFound:
 		if x.Era == upstream.Modern {
 			return recode(out, rpc.CodeParams, uri)

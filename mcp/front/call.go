@@ -171,7 +171,13 @@ func (x *exchange) call(ctx context.Context, m *rpc.Message, c *era.Context, t t
 	if x.session != nil {
 		call.Client, call.Ask = x.session.client, x.session.asker(x.out, t.e.Server)
 	}
-	result, err := x.cfg.Backend.Call(ctx, call)
+	var result *era.Result
+	var err error
+	if x.waits(m, call) {
+		result, err = x.wait(ctx, m, call, t.asked)
+	} else {
+		result, err = x.cfg.Backend.Call(ctx, call)
+	}
 	switch {
 	case errors.Is(err, ErrHidden):
 		return nil, t.unknown

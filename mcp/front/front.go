@@ -12,6 +12,7 @@ import (
 	"github.com/tollgate/tollgate/internal/edge"
 	"github.com/tollgate/tollgate/mcp/catalog"
 	"github.com/tollgate/tollgate/mcp/era"
+	"github.com/tollgate/tollgate/mcp/park"
 	"github.com/tollgate/tollgate/mcp/rpc"
 	"github.com/tollgate/tollgate/mcp/seal"
 	"github.com/tollgate/tollgate/mcp/upstream"
@@ -35,6 +36,11 @@ type Backend interface {
 	Degraded(servers []string) [][]byte
 	// Call makes a call. The error is ErrHidden or an *rpc.Error.
 	Call(ctx context.Context, c *Call) (*era.Result, error)
+	// Legacy reports whether a server is of the legacy era; one that has not been heard of is not.
+	Legacy(server string) bool
+	// Again decides anew whether a call that waits for its caller may go on. The result or error says why it may not, as
+	// those of Call; nil and nil: it may.
+	Again(ctx context.Context, c *Call) (*era.Result, error)
 	// Subscribe watches a resource for the caller of c until stop is called; see upstream.Server. The error is ErrHidden or
 	// an *rpc.Error.
 	Subscribe(ctx context.Context, c *Call, updated func(params []byte)) (stop func(), err error)
@@ -86,6 +92,7 @@ type Front struct {
 	methods  map[string]method
 	sessions *sessions
 	views    views
+	lot      *park.Lot
 	self     []byte // serverInfo
 	closing  context.Context
 	close    context.CancelFunc
@@ -96,7 +103,7 @@ func New(cfg Config) *Front {
 	if cfg.Guard == nil {
 		cfg.Guard = &edge.Guard{}
 	}
-	f := &Front{cfg: cfg, methods: methodTable()}
+	f := &Front{cfg: cfg, methods: methodTable(), lot: park.New(cfg.Sealer)}
 	f.self = append([]byte(`{"name":"tollgate","version":`), rpc.String(cfg.Version)...)
 	f.self = append(f.self, '}')
 	f.closing, f.close = context.WithCancel(context.Background())
@@ -104,8 +111,15 @@ func New(cfg Config) *Front {
 	return f
 }
 
+// Drain ends the calls that are parked: the answers they wait for may take longer than anybody wants to wait for the end.
+// Everything else goes on.
+func (f *Front) Drain() { f.lot.Close() }
+
 // Close ends all streams and sessions and cancels what is in flight; new requests are refused.
-func (f *Front) Close() { f.close() }
+func (f *Front) Close() {
+	f.close()
+	f.lot.Close()
+}
 
 // exchange is one HTTP request on its way through the front.
 type exchange struct {

@@ -40,6 +40,8 @@ const (
 	ListenResources // params.notifications.resourcesListChanged
 	ListenTasks     // params.notifications.taskIds, of the tasks extension
 	TaskID          // params.taskId, of the tasks extension
+	RequestState    // params.requestState, of a request that is made again
+	InputResponses  // params.inputResponses, of a request that is made again
 	fields
 )
 
@@ -48,7 +50,8 @@ var paths = strictjson.Compile("jsonrpc", "id", "method", "result", "error", "pa
 	"params.ref.name", "params.ref.uri", "params.level", "params.protocolVersion", "params.capabilities",
 	"params.clientInfo.name", "params.clientInfo.version", "params.task", "params.notifications.toolsListChanged",
 	"params.notifications.promptsListChanged", "params.notifications.resourcesListChanged",
-	"params.notifications.taskIds", "params.taskId")
+	"params.notifications.taskIds", "params.taskId",
+	"params.requestState", "params.inputResponses")
 
 // idBytesMax bounds a request id: it is echoed and kept while the request runs.
 const idBytesMax = 256
