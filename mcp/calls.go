@@ -134,14 +134,24 @@ func (b *backend) Call(ctx context.Context, c *front.Call) (*era.Result, error) 
 	if within == 0 {
 		within = g.cfg.CallTimeout
 	}
-	timed, cancel := context.WithTimeout(ctx, within)
+	var timed context.Context
+	var cancel context.CancelFunc
+	var clock *clock
+	if c.Ask == nil {
+		timed, cancel = context.WithTimeout(ctx, within)
+	} else {
+		asked := *c
+		timed, clock = newClock(ctx, within)
+		asked.Ask = clock.ask(c.Ask)
+		c, cancel = &asked, clock.end
+	}
 	defer cancel()
 	defer context.AfterFunc(s.life, cancel)()
-	result, err := s.do(timed, c)
+	result, err := s.do(timed, c, clock)
 	switch {
 	case err == nil:
 		return result, nil
-	case errors.Is(timed.Err(), context.DeadlineExceeded) && ctx.Err() == nil:
+	case errors.Is(context.Cause(timed), context.DeadlineExceeded) && ctx.Err() == nil:
 		return nil, &rpc.Error{Code: rpc.CodeInternal, Message: "the server did not answer within " + within.String(), Data: because("late")}
 	}
 	return g.answer(c, err)
@@ -155,8 +165,8 @@ func callOf(c *front.Call) policy.Call {
 	}
 }
 
-// do decides, reserves, carries and settles.
-func (s *served) do(ctx context.Context, c *front.Call) (*era.Result, error) {
+// do decides, reserves, carries and settles. clock is that of a call whose caller can be asked, else nil.
+func (s *served) do(ctx context.Context, c *front.Call, clock *clock) (*era.Result, error) {
 	call := callOf(c)
 	hold := ledger.Hold{Cost: price(c), Worst: price(c)}
 	if hold.Cost != 0 {
@@ -165,9 +175,12 @@ func (s *served) do(ctx context.Context, c *front.Call) (*era.Result, error) {
 	}
 	var result *era.Result
 	err := s.g.cfg.Gate.Do(ctx, call, hold, func(ctx context.Context, p *gate.Permit) error {
-		answer, err := s.carry(ctx, c, exchangeOf(c, p))
+		a, err := s.carry(ctx, c, exchangeOf(c, p))
+		if err == nil && a.result != nil && a.result.Type == era.InputRequired && c.Context.Era == upstream.Legacy && c.Ask != nil {
+			a, err = s.rounds(ctx, c, exchangeOf(c, p), a.result, clock)
+		}
 		if err == nil {
-			result, err = settle(p, c, answer)
+			result, err = settle(p, c, a)
 		}
 		if err != nil {
 			s.failed(p, err)
@@ -177,15 +190,6 @@ func (s *served) do(ctx context.Context, c *front.Call) (*era.Result, error) {
 		return p.Synced(ctx)
 	})
 	return result, err
-}
-
-// carry carries x, which is c on its way, to the server and brings the answer back that c is given.
-func (s *served) carry(ctx context.Context, c *front.Call, x *upstream.Exchange) (*upstream.Answer, error) {
-	x.Tasks = s.mayBecomeTask(c)
-	if x.Tasks && x.Era == upstream.Legacy {
-		return s.finish(ctx, x)
-	}
-	return s.up.Call(ctx, x)
 }
 
 // exchangeOf is c on its way to its server under p.
@@ -210,20 +214,43 @@ func price(c *front.Call) ledger.Nano {
 	return c.Entry.Price
 }
 
+// whole is a server's whole answer: result or error.
+type whole struct {
+	result *era.Result
+	err    *upstream.RPCError
+}
+
+// carry carries x, which is c on its way, to the server and reads the answer that c is given.
+func (s *served) carry(ctx context.Context, c *front.Call, x *upstream.Exchange) (whole, error) {
+	send := s.up.Call
+	if x.Tasks = s.mayBecomeTask(c); x.Tasks && x.Era == upstream.Legacy {
+		send = s.finish
+	}
+	a, err := send(ctx, x)
+	switch {
+	case err != nil:
+		return whole{}, err
+	case a.Error != nil:
+		return whole{err: a.Error}, nil
+	}
+	result, err := era.ReadResult(a.Result)
+	if err != nil {
+		return whole{}, &upstream.Fault{Kind: upstream.Garbage, Text: "the server's result cannot be read", Err: err}
+	}
+	return whole{result: result}, nil
+}
+
 // settle tells the permit what a whole answer came to.
-func settle(p *gate.Permit, c *front.Call, a *upstream.Answer) (*era.Result, error) {
-	if a.Error != nil {
-		p.Done(ledger.Failed, a.Error.Code, "")
+func settle(p *gate.Permit, c *front.Call, a whole) (*era.Result, error) {
+	if a.err != nil {
+		p.Done(ledger.Failed, a.err.Code, "")
 		uri := ""
 		if c.Action == policy.ResourceRead {
 			uri = c.Entry.Name
 		}
-		return nil, era.ErrorFor(c.Context, a.Error, uri)
+		return nil, era.ErrorFor(c.Context, a.err, uri)
 	}
-	result, err := era.ReadResult(a.Result)
-	if err != nil {
-		return nil, &upstream.Fault{Kind: upstream.Garbage, Text: "the server's result cannot be read", Err: err}
-	}
+	result := a.result
 	if !result.Carried(c.Context) || result.Type == era.Task && c.Action != policy.ToolCall {
 		p.Done(ledger.Failed, 0, "result type")
 		return nil, &rpc.Error{Code: rpc.CodeInternal, Message: "the server asks for something that this protocol version cannot carry", Data: because("result_type")}

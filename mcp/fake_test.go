@@ -34,6 +34,7 @@ type script struct {
 }
 
 type answer struct {
+	Asks   [][2]json.RawMessage // method and params of what the server asks first, one after the other
 	Notify [][2]json.RawMessage // method and params, before the answer
 	Result json.RawMessage
 	Error  json.RawMessage
@@ -52,6 +53,8 @@ type fake struct {
 	closed bool
 	gone   int           // hanging calls that were cancelled
 	called chan struct{} // gets a value when a hanging call begins
+
+	play func(context.Context, *upstream.Exchange) (*upstream.Answer, error) // nil: the script is played
 }
 
 func (f *fake) Discover(ctx context.Context) (*upstream.Offer, error) {
@@ -112,8 +115,17 @@ func (f *fake) Call(ctx context.Context, x *upstream.Exchange) (*upstream.Answer
 	a, ok := f.script.Answers[x.Method+" "+x.Name]
 	f.got = append(f.got, fmt.Sprintf("%s %s %s meta=%s token=%s level=%s", f.cfg.Name, x.Method, x.Params, x.Meta, x.ProgressToken, x.LogLevel))
 	f.traces = append(f.traces, x.Permit.Call().TraceID)
+	play := f.play
 	f.mu.Unlock()
 	x.Permit.Sent()
+	if play != nil {
+		return play(ctx, x)
+	}
+	for _, q := range a.Asks {
+		var method string
+		_ = json.Unmarshal(q[0], &method)
+		f.heard(method, f.ask(ctx, x, method, q[1]))
+	}
 	if x.Notify != nil {
 		for _, n := range a.Notify {
 			var method string
@@ -142,6 +154,25 @@ func (f *fake) Call(ctx context.Context, x *upstream.Exchange) (*upstream.Answer
 		return nil, &upstream.Fault{Kind: upstream.Garbage, Text: "no answer is scripted for this"}
 	}
 	return &upstream.Answer{Result: a.Result}, nil
+}
+
+// ask asks the caller of x, if it can be asked.
+func (f *fake) ask(ctx context.Context, x *upstream.Exchange, method string, params []byte) *upstream.Answer {
+	if x.Ask == nil {
+		return &upstream.Answer{Error: upstream.NewError(-32601, "nobody to ask")}
+	}
+	return x.Ask(ctx, method, params)
+}
+
+// heard writes down an answer of the caller's.
+func (f *fake) heard(method string, a *upstream.Answer) {
+	said := a.Result
+	if a.Error != nil {
+		said = a.Error.Raw
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.got = append(f.got, fmt.Sprintf("%s hears %s %s", f.cfg.Name, method, said))
 }
 
 func (f *fake) Subscribe(context.Context, *upstream.Exchange, func([]byte)) (func(), *upstream.Answer, error) {

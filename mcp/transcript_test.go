@@ -33,7 +33,7 @@ var update = flag.Bool("update", false, "rewrite the transcripts with what was s
 //	config.json         servers (by name: fields of Server) and profiles
 //	server/NAME         a script
 //	N.request           method, path and headers, blank line, body; SESSION stands for the last session id, TASK for the
-//	                    last task's id as the gateway gave it
+//	                    last task's id as the gateway gave it, STATEn for the nth requestState it gave
 //	N.response          status and headers, blank line, body
 //	N.upstream          what reached the servers
 //	ledger              the entries in the end
@@ -83,6 +83,7 @@ type stage struct {
 	url     string
 	session string
 	task    string
+	states  []string
 }
 
 // taskIDs finds the gateway's ids of tasks: they are long, and no two are the same.
@@ -167,6 +168,9 @@ func play(t *testing.T, a *txtar.Archive) *txtar.Archive {
 func (s *stage) exchange(t *testing.T, request []byte) []byte {
 	t.Helper()
 	request = bytes.ReplaceAll(request, []byte("TASK"), []byte(s.task))
+	for i, state := range slices.Backward(s.states) {
+		request = bytes.ReplaceAll(request, fmt.Appendf(nil, "STATE%d", i+1), []byte(state))
+	}
 	head, body, _ := bytes.Cut(request, []byte("\n\n"))
 	lines := strings.Split(strings.TrimSpace(string(head)), "\n")
 	method, path, _ := strings.Cut(lines[0], " ")
@@ -201,8 +205,15 @@ func (s *stage) exchange(t *testing.T, request []byte) []byte {
 		s.task = string(id[1])
 		all = bytes.ReplaceAll(all, id[1], []byte("TASK"))
 	}
+	all = givenState.ReplaceAllFunc(all, func(state []byte) []byte {
+		s.states = append(s.states, string(state))
+		return fmt.Appendf(nil, "STATE%d", len(s.states))
+	})
 	return responseText(resp, all)
 }
+
+// givenState is a requestState of the gateway's own.
+var givenState = regexp.MustCompile(`tollgate-input\.1\.[A-Za-z0-9_-]{80,}`)
 
 func responseText(resp *http.Response, body []byte) []byte {
 	var b bytes.Buffer

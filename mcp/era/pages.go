@@ -16,14 +16,21 @@ const pagesMax = 16
 func Pages(raw []byte) (pages [][]byte) {
 	list := strictjson.Lookup(raw, member(raw, "data"), "elicitations")
 	for _, v := range strictjson.Elements(raw, list) {
-		mode, _ := text(strictjson.Lookup(raw, v, "mode").In(raw))
-		url, _ := text(strictjson.Lookup(raw, v, "url").In(raw))
-		if v.Kind != '{' || mode != "url" || url == "" || len(pages) == pagesMax {
+		if v.Kind != '{' || Page(v.In(raw)) == "" || len(pages) == pagesMax {
 			return nil
 		}
 		pages = append(pages, v.In(raw))
 	}
 	return pages
+}
+
+// Page is the URL of an elicitation in mode url, by its raw params; empty: it is none.
+func Page(params []byte) string {
+	if mode, _ := text(member(params, "mode").In(params)); mode != "url" {
+		return ""
+	}
+	url, _ := text(member(params, "url").In(params))
+	return url
 }
 
 // Visit says in words what is to be done before the call can be made, for a caller that cannot be asked to.
@@ -52,7 +59,7 @@ func pagesFor(x *Context, e *rpc.Error) *rpc.Error {
 		return e
 	case pages == nil:
 		return recode(e, rpc.CodeInternal, "")
-	case x.Era == upstream.Modern && asksForPages(x.Capabilities):
+	case x.Era == upstream.Modern && CanVisit(x):
 		return e
 	case x.Era == upstream.Modern:
 		return &rpc.Error{
@@ -71,7 +78,22 @@ func dataOf(raw []byte) []byte {
 	return nil
 }
 
-// asksForPages reports whether a client that declares these capabilities can be asked to visit a page.
-func asksForPages(capabilities []byte) bool {
-	return strictjson.Lookup(capabilities, member(capabilities, "elicitation"), "url").Kind == '{'
+// CanVisit reports whether the caller of x can be asked to visit a page.
+func CanVisit(x *Context) bool {
+	if x.Era == upstream.Legacy && x.Version < V2025Nov {
+		return false
+	}
+	return strictjson.Lookup(x.Capabilities, member(x.Capabilities, "elicitation"), "url").Kind == '{'
+}
+
+// Accepts reports whether an answer to an elicitation is one of consent.
+func Accepts(answer []byte) bool {
+	action, _ := text(member(answer, "action").In(answer))
+	return action == "accept"
+}
+
+// MessageOf is the text of a raw error object.
+func MessageOf(failure []byte) string {
+	message, _ := text(member(failure, "message").In(failure))
+	return message
 }

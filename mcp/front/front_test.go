@@ -44,7 +44,11 @@ func newHall(more ...[]byte) *hall {
 	return &hall{left: make(chan string, 16), catalog: catalog.New([]string{"srv"}, map[string]*catalog.Shelf{"srv": shelf}, nil)}
 }
 
-func (h *hall) Catalog() *catalog.Catalog          { return h.catalog }
+func (h *hall) Catalog() *catalog.Catalog { return h.catalog }
+func (h *hall) Legacy(string) bool        { return false }
+
+func (h *hall) Again(context.Context, *Call) (*era.Result, error) { return nil, nil }
+
 func (h *hall) Changed() <-chan struct{}           { return nil }
 func (h *hall) Settle(context.Context, []string)   {}
 func (h *hall) Policy() *policy.Set                { return nil }
