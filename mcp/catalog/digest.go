@@ -48,13 +48,14 @@ type Source struct {
 
 // Shelf is what one server offers. Immutable.
 type Shelf struct {
-	Server       string
-	Lists        [kinds][]*Entry
-	Withheld     []string // what is not served, each with the reason
-	Completions  bool
-	HasResources bool
-	Extensions   map[string][]byte // settings, a raw object, by the extension's name
-	Instructions string
+	Server        string
+	Lists         [kinds][]*Entry
+	Withheld      []string // what is not served, each with the reason
+	Completions   bool
+	HasResources  bool
+	Subscriptions bool              // it tells of changes of its resources
+	Extensions    map[string][]byte // settings, a raw object, by the extension's name
+	Instructions  string
 }
 
 // digester applies the rules to one server's lists.
@@ -85,6 +86,7 @@ func (d *digester) capabilities(o *upstream.Offer) {
 			d.shelf.Completions = v.Kind == '{'
 		case "resources":
 			d.shelf.HasResources = v.Kind == '{'
+			d.shelf.Subscriptions = strictjson.Lookup(o.Capabilities, v, "subscribe").Kind == 't'
 		case "extensions":
 			d.shelf.Extensions = extensionsOf(v.In(o.Capabilities), o.Era)
 		}

@@ -170,6 +170,11 @@ func (v *View) Completions() bool {
 	return slices.ContainsFunc(v.Space.Shelves, func(s *Shelf) bool { return s.Completions && v.Sees(s.Server) })
 }
 
+// Subscriptions reports whether a visible server tells of changes of its resources.
+func (v *View) Subscriptions() bool {
+	return slices.ContainsFunc(v.Space.Shelves, func(s *Shelf) bool { return s.Subscriptions && v.Sees(s.Server) })
+}
+
 // Instructions are those of the visible servers: verbatim when there is one with any, else under the servers' names.
 func (v *View) Instructions() string {
 	var from []*Shelf

@@ -54,22 +54,24 @@ func (s *session) ask(ctx context.Context, own *reply, server, method string, pa
 	}
 	defer s.withdraw(id)
 	on := s.carry(ctx, own, rpc.AppendRequest(nil, id, method, withToken(params, id, q)))
+	if on != nil {
+		select {
+		case a := <-q.answer:
+			return a
+		case <-s.ended.Done():
+		case <-ctx.Done():
+		}
+	}
 	switch {
-	case on != nil:
-	case ctx.Err() != nil || s.ended.Err() != nil:
-		return unasked(internal("the client was not asked in time"))
-	default:
-		return unasked(internal("the client has no event stream open to be asked on"))
-	}
-	select {
-	case a := <-q.answer:
-		return a
-	case <-ctx.Done():
-		s.takeBack(on, id)
-		return unasked(internal("the client did not answer in time"))
-	case <-s.ended.Done():
+	case s.ended.Err() != nil: // which ends its calls, too
 		return unasked(internal("the client's session has ended"))
+	case on != nil:
+		s.takeBack(on, id)
+		return unasked(internal("the question was taken back before the client had answered"))
+	case ctx.Err() != nil:
+		return unasked(internal("the question was taken back before the client was asked"))
 	}
+	return unasked(internal("the client has no event stream open to be asked on"))
 }
 
 // unasked is the answer of a client that could not be asked.

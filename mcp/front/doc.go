@@ -11,7 +11,8 @@
 //
 // What a server asks in the middle of a legacy call (elicitation, sampling, roots) is put to the session's client on that
 // same stream, else on the GET stream it opened last, within what the client has declared and its revision knows; the
-// response it posts is the answer. Whatever a session's client says or is told stays in that session.
+// response it posts is the answer. Resources that a session subscribes to, or a listen stream names, are watched by the
+// backend; what changes waits, bounded and once, for the stream to tell it. Whatever a session's client says or is told stays in that session.
 //
 // Refusals that JSON-RPC and MCP have no code for carry their HTTP status as code.
 package front

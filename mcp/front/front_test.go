@@ -25,8 +25,11 @@ import (
 // hall is a Backend with one server, whose every answer is {}.
 type hall struct {
 	catalog *catalog.Catalog
+	visible catalog.Visible // nil: everything is
 	refused []string
 	call    func(context.Context, *Call) (*era.Result, error) // nil: {} after one progress
+
+	subscribe func(context.Context, *Call, func([]byte)) (func(), error) // nil: nothing is ever updated
 
 	mu   sync.Mutex
 	told []string // what Tell got
@@ -54,6 +57,9 @@ func (h *hall) Settle(context.Context, []string)   {}
 func (h *hall) Policy() *policy.Set                { return nil }
 func (h *hall) Degraded(servers []string) [][]byte { return make([][]byte, len(servers)) }
 func (h *hall) Visible(*policy.Principal) catalog.Visible {
+	if h.visible != nil {
+		return h.visible
+	}
 	return func(*policy.Tool) bool { return true }
 }
 func (h *hall) Refuse(_ context.Context, c policy.Call, reason string) {
@@ -123,11 +129,10 @@ func TestMethodTable(t *testing.T) {
 	methods := map[string]string{
 		"tools/list": both, "tools/call": both, "prompts/list": both, "prompts/get": both, "resources/list": both,
 		"resources/templates/list": both, "resources/read": both, "completion/complete": both,
-		"initialize": legacy, "ping": legacy, "logging/setLevel": legacy,
+		"initialize": legacy, "ping": legacy, "logging/setLevel": legacy, "resources/subscribe": legacy, "resources/unsubscribe": legacy,
 		"server/discover": modern, "subscriptions/listen": modern,
 		"tasks/get": modern, "tasks/update": modern, "tasks/cancel": modern,
 		// Not offered: no capability declares them.
-		"resources/subscribe": none, "resources/unsubscribe": none,
 		"tasks/list": none, "tasks/result": none,
 		// A server's requests to its client.
 		"sampling/createMessage": none, "elicitation/create": none, "roots/list": none,
@@ -145,7 +150,8 @@ func TestMethodTable(t *testing.T) {
 		}
 	}
 	params := map[string]string{
-		"tools/call": `"name":"srv__t",`, "prompts/get": `"name":"srv__p",`, "resources/read": `"uri":"x://1",`, "logging/setLevel": `"level":"info",`,
+		"tools/call": `"name":"srv__t",`, "prompts/get": `"name":"srv__p",`, "resources/read": `"uri":"x://1",`,
+		"resources/subscribe": `"uri":"x://1",`, "resources/unsubscribe": `"uri":"x://1",`, "logging/setLevel": `"level":"info",`,
 		"completion/complete": `"ref":{"type":"ref/prompt","name":"srv__p"},`, "initialize": `"protocolVersion":"2025-11-25",`,
 	}
 	id := f.seal(task{owner{keyID: "1", key: "k"}, "srv", "t", "1"})
@@ -334,8 +340,11 @@ func BenchmarkList500(b *testing.B) {
 	}
 }
 
-func (h *hall) Subscribe(context.Context, *Call, func([]byte)) (func(), error) {
-	return nil, ErrHidden
+func (h *hall) Subscribe(ctx context.Context, c *Call, updated func([]byte)) (func(), error) {
+	if h.subscribe != nil {
+		return h.subscribe(ctx, c, updated)
+	}
+	return func() {}, nil
 }
 
 func (h *hall) Tell(server, client, method string, params []byte) {

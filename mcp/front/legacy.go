@@ -99,6 +99,7 @@ func (x *exchange) initialize(m *rpc.Message) {
 	}
 	x.w.Header().Set("Mcp-Session-Id", s.id)
 	view := x.settled(x.r.Context(), s.claim)
+	s.seen = sumsOf(view) // nobody else has the session yet
 	b := strictjson.Quote([]byte(`{"protocolVersion":`), s.version)
 	b = append(b, `,"capabilities":`...)
 	b = appendCapabilities(b, view, &era.Context{Era: upstream.Legacy, Capabilities: m.Get(rpc.Capabilities)})

@@ -21,12 +21,15 @@ type method struct {
 }
 
 // methodTable lists all methods a client can call. initialize is not among them: it opens the session the others live
-// in. Resource subscriptions and whatever else is missing here are answered as unknown, so an extension with methods that are
+// in. Whatever else is missing here is answered as unknown, so an extension with methods that are
 // not here does not work through the gateway. The experimental tasks of 2025-11-25 are another protocol under the same names.
 func methodTable() map[string]method {
 	return map[string]method{
 		"ping":             {"", true, false, (*exchange).ping},
 		"logging/setLevel": {"", true, false, (*exchange).setLevel},
+
+		"resources/subscribe":   {policy.ResourceSubscribe, true, false, (*exchange).subscribe},
+		"resources/unsubscribe": {"", true, false, (*exchange).unsubscribe},
 
 		"server/discover":          {"", false, true, (*exchange).discover},
 		"subscriptions/listen":     {"", false, true, (*exchange).listen},
@@ -109,7 +112,11 @@ func (x *exchange) settled(ctx context.Context, client string) *catalog.View {
 // appendCapabilities appends what the gateway does for this caller. Lists are always there, if perhaps empty: a server
 // that is heard of later adds to them and the client is told.
 func appendCapabilities(b []byte, v *catalog.View, c *era.Context) []byte {
-	b = append(b, `{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"listChanged":true},"logging":{}`...)
+	b = append(b, `{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"listChanged":true`...)
+	if v.Subscriptions() {
+		b = append(b, `,"subscribe":true`...)
+	}
+	b = append(b, `},"logging":{}`...)
 	if v.Completions() {
 		b = append(b, `,"completions":{}`...)
 	}

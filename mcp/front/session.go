@@ -45,17 +45,20 @@ type session struct {
 	capabilities []byte           // raw object: what counts of those it declared; see era.Declared
 	asks         bool             // it declared that it can be asked something
 
-	ended context.Context
-	end   context.CancelFunc
+	ended   context.Context
+	end     context.CancelFunc
+	updates *updates // of subscribed resources
 
-	mu        sync.Mutex // guards what follows
-	level     string     // lowest log level wanted
-	inFlight  map[string]context.CancelFunc
-	questions map[string]*question // by id; nil until there is one
-	asked     uint64               // questions so far: the last id
-	streams   []*reply             // GET streams that are open, in the order they were opened
-	opened    chan struct{}        // closed when the next stream is; nil: nobody waits for it
-	used      time.Time
+	mu            sync.Mutex // guards what follows
+	level         string     // lowest log level wanted
+	inFlight      map[string]context.CancelFunc
+	questions     map[string]*question     // by id; nil until there is one
+	asked         uint64                   // questions so far: the last id
+	subscriptions map[string]*subscription // by URI; nil until there is one
+	seen          sums                     // of the lists the client knows, or has been told to fetch
+	streams       []*reply                 // GET streams that are open, in the order they were opened
+	opened        chan struct{}            // closed when the next stream is; nil: nobody waits for it
+	used          time.Time
 }
 
 // sessions are all sessions of this process. A restart ends them: clients are answered 404 and initialize again.
@@ -94,6 +97,7 @@ func (ss *sessions) open(h hello) *session {
 	}
 	s.asks = era.Asks(s.capabilities)
 	s.ended, s.end = context.WithCancel(ss.closing)
+	s.updates = newUpdates()
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	o := h.owner
@@ -109,7 +113,10 @@ func (ss *sessions) open(h hello) *session {
 	if s.asks {
 		s.client.Ask = s.asker(nil, "")
 	}
-	context.AfterFunc(s.ended, func() { ss.backend.Leave(s.client.ID) })
+	context.AfterFunc(s.ended, func() {
+		s.dropAll()
+		ss.backend.Leave(s.client.ID)
+	})
 	if ss.sweeper == nil {
 		ss.sweeper = time.AfterFunc(sweepEvery, ss.sweep)
 	}

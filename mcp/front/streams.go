@@ -1,10 +1,12 @@
 package front
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"time"
 
+	"github.com/tollgate/tollgate/internal/strictjson"
 	"github.com/tollgate/tollgate/mcp/catalog"
 	"github.com/tollgate/tollgate/mcp/era"
 	"github.com/tollgate/tollgate/mcp/rpc"
@@ -42,8 +44,34 @@ func (x *exchange) get() {
 	defer cancel()
 	defer context.AfterFunc(x.session.ended, cancel)()
 	x.out.begin()
-	all := [len(watched)]bool{true, true, true}
-	x.watch(ctx, x.session.claim, all, nil)
+	s := x.session
+	x.watch(ctx, s.claim, s.updates, s.tellLists, s.tellUpdates)
+}
+
+// tellLists tells the client which of its lists have changed since it was told last.
+func (s *session) tellLists(now sums) {
+	s.mu.Lock()
+	then := s.seen
+	s.seen = now
+	s.mu.Unlock()
+	for i, w := range watched {
+		if now[i] != then[i] && s.say(rpc.AppendNotification(nil, w.method, nil)) == nil {
+			s.mu.Lock()
+			s.seen[i] = ^now[i] // to be told by the next stream
+			s.mu.Unlock()
+		}
+	}
+}
+
+// tellUpdates tells the client of its resources.
+func (s *session) tellUpdates() {
+	all := s.updates.take()
+	for i, params := range all {
+		if s.say(rpc.AppendNotification(nil, resourceUpdated, params)) == nil {
+			s.updates.putBack(all[i:])
+			return
+		}
+	}
 }
 
 // listen serves the one stream of the modern era that outlives its request.
@@ -51,38 +79,91 @@ func (x *exchange) listen(ctx context.Context, m *rpc.Message, c *era.Context) (
 	if !x.out.accepts {
 		return nil, rpc.Refused(http.StatusNotAcceptable, "this is an event stream: send Accept: text/event-stream")
 	}
-	tag := append(append([]byte(`"_meta":{"`+era.KeySubscription+`":`), m.ID...), '}')
+	changes := newUpdates()
+	uris, stop, err := x.subscribeAll(ctx, m, c, changes)
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
 	var want [len(watched)]bool
+	tag := append(append([]byte(`"_meta":{"`+era.KeySubscription+`":`), m.ID...), '}')
 	ack := []byte(`{"notifications":{`)
 	for i, w := range watched {
 		if want[i] = m.True(w.field); want[i] {
-			if ack[len(ack)-1] != '{' {
-				ack = append(ack, ',')
-			}
-			ack = append(ack, `"`+w.member+`":true`...)
+			ack = append(ack, `"`+w.member+`":true,`...)
 		}
 	}
-	ack = append(append(append(ack, `},`...), tag...), '}')
-	x.out.notify("notifications/subscriptions/acknowledged", ack)
-	if want != [len(watched)]bool{} {
-		x.watch(ctx, c.Client, want, append(append([]byte{'{'}, tag...), '}'))
+	if uris != nil {
+		ack = appendStrings(append(ack, `"resourceSubscriptions":`...), uris)
+	}
+	ack = append(bytes.TrimSuffix(ack, []byte{','}), `},`...)
+	x.out.notify("notifications/subscriptions/acknowledged", append(append(ack, tag...), '}'))
+	if want != [len(watched)]bool{} || uris != nil {
+		x.listenOn(ctx, c.Client, want, changes, append(append([]byte{'{'}, tag...), '}'))
 	}
 	return append(append([]byte(`{"resultType":"complete",`), tag...), '}'), nil
 }
 
-// watch tells the client which of the wanted lists have changed for it, until ctx ends, the gateway closes or the
-// credential of the request is good no more.
-func (x *exchange) watch(ctx context.Context, client string, want [len(watched)]bool, params []byte) {
+// appendStrings appends a JSON array of strings.
+func appendStrings(b []byte, all []string) []byte {
+	for i, s := range all {
+		separator := byte(',')
+		if i == 0 {
+			separator = '['
+		}
+		b = strictjson.Quote(append(b, separator), s)
+	}
+	return append(b, ']')
+}
+
+// listenOn tells a listen stream what it wants to hear; params, which tags each message as this stream's, are all there
+// is to say of a list.
+func (x *exchange) listenOn(ctx context.Context, client string, want [len(watched)]bool, changes *updates, params []byte) {
+	meta := strictjson.Lookup(params, strictjson.Whole(params), "_meta").In(params)
+	seen := x.sums(client)
+	lists := func(now sums) {
+		for i, w := range watched {
+			if want[i] && now[i] != seen[i] {
+				x.out.notify(w.method, params)
+			}
+		}
+		seen = now
+	}
+	x.watch(ctx, client, changes, lists, func() {
+		for _, update := range changes.take() {
+			x.out.notify(resourceUpdated, tagged(update, meta))
+		}
+	})
+}
+
+// tagged is a server's params with the stream's tag in their _meta; meta is an object of the tag alone.
+func tagged(params, meta []byte) []byte {
+	theirs := strictjson.Lookup(params, strictjson.Whole(params), "_meta")
+	for name, v := range rpc.Members(meta) {
+		if theirs.Kind == '{' {
+			meta = rpc.With(theirs.In(params), strictjson.Change{Name: string(name), Value: v.In(meta)})
+		}
+	}
+	return rpc.With(params, strictjson.Change{Name: "_meta", Value: meta})
+}
+
+// watch has the client told what changes, lists by lists and resources by updated, until ctx ends, the gateway closes or
+// the credential of the request is good no more.
+func (x *exchange) watch(ctx context.Context, client string, changes *updates, lists func(now sums), updated func()) {
 	recheck := time.NewTicker(recheckEvery)
 	defer recheck.Stop()
 	changed := x.cfg.Backend.Changed()
-	seen := x.sums(client)
+	lists(x.sums(client))
+	updated()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-x.closing.Done():
 			return
+		case <-changes.wake:
+			updated()
+			continue
 		case <-changed:
 			// What else changes in this moment is told with it.
 			select {
@@ -98,19 +179,16 @@ func (x *exchange) watch(ctx context.Context, client string, want [len(watched)]
 			x.base = base
 		}
 		changed = x.cfg.Backend.Changed()
-		now := x.sums(client)
-		for i, w := range watched {
-			if want[i] && now[i] != seen[i] {
-				x.out.notify(w.method, params)
-			}
-		}
-		seen = now
+		lists(x.sums(client))
 	}
 }
 
-// sums are the sums of the watched lists as the caller sees them now.
-func (x *exchange) sums(client string) (s [len(watched)]uint64) {
-	view := x.caller(client).view(x.current())
+// sums are those of the watched lists, as one caller sees them at one moment.
+type sums [len(watched)]uint64
+
+func (x *exchange) sums(client string) sums { return sumsOf(x.caller(client).view(x.current())) }
+
+func sumsOf(view *catalog.View) (s sums) {
 	for i, w := range watched {
 		s[i] = view.Sum(w.kind)
 	}
