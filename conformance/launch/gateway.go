@@ -2,6 +2,7 @@ package launch
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -32,26 +33,35 @@ type Gateway struct {
 // URL is where agents send requests to.
 func (g *Gateway) URL() string { return "http://" + g.Addr }
 
-// Start writes the config, starts the gateway and waits until it may take traffic.
+// Start writes the config, starts the gateway on addresses that it chooses and waits until it may take traffic.
 func Start(ctx context.Context, cfg Config) (*Gateway, error) {
 	g := &Gateway{cfg: cfg, file: filepath.Join(cfg.Dir, "tollgate.yaml")}
-	var err error
-	if g.Addr, err = FreeAddr(); err != nil {
-		return nil, err
-	}
-	if g.Admin, err = FreeAddr(); err != nil {
-		return nil, err
-	}
 	if err := g.write(); err != nil {
 		return nil, fmt.Errorf("writing the gateway's config: %w", err)
 	}
+	var err error
 	if g.Process, err = Run(cfg.Dir, cfg.Env, cfg.Binary, "serve", "--config", g.file); err != nil {
 		return nil, err
+	}
+	if err := g.wait(ctx, "serving", func(context.Context) bool { return g.readAddresses() }); err != nil {
+		return nil, errors.Join(err, g.Stop())
 	}
 	if err := g.Ready(ctx, g.URL()+"/readyz"); err != nil {
 		return nil, errors.Join(err, g.Stop())
 	}
 	return g, nil
+}
+
+// readAddresses reads from the log where the gateway listens, and reports whether it says so.
+func (g *Gateway) readAddresses() bool {
+	for line := range strings.Lines(g.Log()) {
+		var said struct{ Msg, Agents, Admin string }
+		if json.Unmarshal([]byte(line), &said) == nil && said.Msg == "serving" {
+			g.Addr, g.Admin = said.Agents, said.Admin
+			return true
+		}
+	}
+	return false
 }
 
 func (g *Gateway) write() error {
@@ -64,7 +74,7 @@ func (g *Gateway) write() error {
 			return err
 		}
 	}
-	head := fmt.Sprintf("version: 1\nlisten: %s\nadmin: {listen: %q}\npublic_url: http://%s\ndata: ./data\npolicies: ./policies\n", g.Addr, g.Admin, g.Addr)
+	const head = "version: 1\nlisten: 127.0.0.1:0\nadmin: {listen: \"127.0.0.1:0\"}\ndata: ./data\npolicies: ./policies\n"
 	return os.WriteFile(g.file, []byte(head+g.cfg.YAML), 0o600)
 }
 
