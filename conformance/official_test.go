@@ -51,6 +51,16 @@ func fixture(t *testing.T, name string) string {
 	return path
 }
 
+// build builds a program of this module.
+func build(t *testing.T, pkg string) string {
+	t.Helper()
+	path, err := peers.Build(t.Context(), root, os.Stdout, pkg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // program runs a server that takes its address as -http until the test ends, and returns its MCP endpoint.
 func program(t *testing.T, path string, args ...string) string {
 	t.Helper()
@@ -100,6 +110,45 @@ keys:
 	}
 }
 
+// questions are the scenarios whose tools ask the client. The reference server cannot ask in them as a modern server.
+var questions = []string{"tools-call-sampling", "tools-call-elicitation", "elicitation-sep1034-defaults", "elicitation-sep1330-enums"}
+
+// TestQuestionsOfAModernServer runs the scenarios of legacy clients that legacy-modern.yaml rules out with a server that
+// asks in both eras.
+func TestQuestionsOfAModernServer(t *testing.T) {
+	withPeers(t)
+	n := node(t)
+	g, _ := overFixtures(t)
+	for range repeats(t) {
+		ctx, cancel := context.WithTimeout(t.Context(), suiteRunMax)
+		report, err := suite(n).Scenarios(ctx, revisions["legacy"], g.URL()+"/mcp/modern", t.TempDir(), questions...)
+		cancel()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("server %s: %s", revisions["legacy"], report)
+		for _, what := range report.Unexpected(nil) {
+			t.Error(what)
+		}
+	}
+}
+
+// overFixtures is a gateway in front of the fixture in both eras, and where the fixtures are by their era.
+func overFixtures(t *testing.T) (*launch.Gateway, map[string]string) {
+	t.Helper()
+	fixture := build(t, "./conformance/fixture")
+	at := map[string]string{"legacy": program(t, fixture, "-era", "legacy"), "modern": program(t, fixture, "-era", "modern")}
+	g := gateway(t, fmt.Sprintf(`
+anonymous: suite
+servers:
+  modern: {url: %q, era: modern, trusted: true}
+  legacy: {url: %q, era: legacy, trusted: true}
+keys:
+  suite: {secret: env:SUITE}
+`, at["modern"], at["legacy"]), allRules, "SUITE="+secretOf("suite"))
+	return g, at
+}
+
 // allRules allow every tool.
 const allRules = `version: 1
 rules:
@@ -116,10 +165,7 @@ func TestOfficialSuiteAsClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	driver, err := peers.Build(t.Context(), root, os.Stdout, "./conformance/official/driver")
-	if err != nil {
-		t.Fatal(err)
-	}
+	driver := build(t, "./conformance/official/driver")
 	for _, era := range []string{"legacy", "modern"} {
 		t.Run(era, func(t *testing.T) {
 			judge(t, suite(n), official.Client, era, driver, "client-"+era+".yaml", []string{"DRIVER_TOLLGATE=" + binary, "DRIVER_AGENT=" + agent})

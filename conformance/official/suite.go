@@ -65,13 +65,30 @@ func (s *Suite) Run(ctx context.Context, role Role, revision, target, dir string
 	if err != nil {
 		return nil, err
 	}
-	out, err := os.MkdirTemp(dir, string(role)+"-"+revision+"-")
+	option := map[Role]string{Server: "--url", Client: "--command"}[role]
+	return s.run(ctx, dir, required, env, string(role), option, target, "--requirements", revision)
+}
+
+// Scenarios runs some scenarios of a revision, one after the other, against a server at url; all of them count.
+func (s *Suite) Scenarios(ctx context.Context, revision, url, dir string, names ...string) (*Report, error) {
+	all := &Report{}
+	for _, name := range names {
+		r, err := s.run(ctx, dir, []string{name}, nil, string(Server), "--url", url, "--scenario", name, "--spec-version", revision)
+		if err != nil {
+			return nil, err
+		}
+		all.Scenarios = append(all.Scenarios, r.Scenarios...)
+	}
+	return all, nil
+}
+
+// run runs the suite with args and reads what it left in a new directory below dir.
+func (s *Suite) run(ctx context.Context, dir string, required, env []string, args ...string) (*Report, error) {
+	out, err := os.MkdirTemp(dir, "checks-")
 	if err != nil {
 		return nil, err
 	}
-	option := map[Role]string{Server: "--url", Client: "--command"}[role]
-	args := append(slices.Clone(s.Command[1:]), string(role), option, target, "--requirements", revision, "-o", out)
-	cmd := exec.CommandContext(ctx, s.Command[0], args...)
+	cmd := exec.CommandContext(ctx, s.Command[0], slices.Concat(s.Command[1:], args, []string{"-o", out})...)
 	cmd.Env = append(os.Environ(), env...)
 	var printed bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &printed, &printed
