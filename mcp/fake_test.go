@@ -39,7 +39,8 @@ type answer struct {
 	Result json.RawMessage
 	Error  json.RawMessage
 	Fault  *upstream.Fault
-	Hang   bool // until the call is cancelled
+	Hang   bool     // until the call is cancelled
+	Then   []answer // to the same request when it comes again; the last one stays
 }
 
 // fake is an upstream.Server that plays a script and writes down what reached it.
@@ -50,6 +51,7 @@ type fake struct {
 	script script
 	got    []string
 	traces []string // trace ids of the calls
+	turns  map[string]int
 	closed bool
 	gone   int           // hanging calls that were cancelled
 	called chan struct{} // gets a value when a hanging call begins
@@ -113,7 +115,15 @@ func (f *fake) Call(ctx context.Context, x *upstream.Exchange) (*upstream.Answer
 	}
 	f.mu.Lock()
 	a, ok := f.script.Answers[x.Method+" "+x.Name]
-	f.got = append(f.got, fmt.Sprintf("%s %s %s meta=%s token=%s level=%s", f.cfg.Name, x.Method, x.Params, x.Meta, x.ProgressToken, x.LogLevel))
+	if turn := f.turns[x.Method+" "+x.Name]; turn > 0 && a.Then != nil {
+		a = a.Then[min(turn, len(a.Then))-1]
+	}
+	f.turns[x.Method+" "+x.Name]++
+	line := fmt.Sprintf("%s %s %s meta=%s token=%s level=%s", f.cfg.Name, x.Method, x.Params, x.Meta, x.ProgressToken, x.LogLevel)
+	if x.Tasks {
+		line += " tasks"
+	}
+	f.got = append(f.got, line)
 	f.traces = append(f.traces, x.Permit.Call().TraceID)
 	play := f.play
 	f.mu.Unlock()
@@ -265,7 +275,7 @@ func newWorld(t testing.TB, o gatetest.Options, scripts map[string]script, prepa
 		if !ok {
 			return nil, errors.New("no script for " + c.Name)
 		}
-		w.fakes[c.Name] = &fake{cfg: c, script: s, called: make(chan struct{}, 1)}
+		w.fakes[c.Name] = &fake{cfg: c, script: s, turns: map[string]int{}, called: make(chan struct{}, 1)}
 		return w.fakes[c.Name], nil
 	})
 	if err != nil {
