@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,7 +43,7 @@ func request() *Request {
 type visitor struct {
 	t     testing.TB
 	lot   *Lot
-	valid bool
+	valid atomic.Bool
 	heard []string
 }
 
@@ -50,11 +51,15 @@ func (v *visitor) visit(declares string) *Visit {
 	return &Visit{
 		Request: request(), Context: &era.Context{Era: upstream.Modern, Version: era.V2026, Capabilities: []byte(declares)},
 		Notify: func(method string, params []byte) { v.heard = append(v.heard, method+" "+string(params)) },
-		Valid:  func() bool { return v.valid },
+		Valid:  func() bool { return v.valid.Load() },
 	}
 }
 
-func newVisitor(t testing.TB) *visitor { return &visitor{t: t, lot: newLot(t), valid: true} }
+func newVisitor(t testing.TB, l *Lot) *visitor {
+	v := &visitor{t: t, lot: l}
+	v.valid.Store(true)
+	return v
+}
 
 // asked is what a visit was answered with: the keys and methods of what is asked, and the state; or the text of the result.
 type asked struct {
@@ -141,7 +146,7 @@ func wantErr(t testing.TB, a asked, text string) {
 // TestQuestionsThatComeTogether are told together, and those answered in part are asked again.
 func TestQuestionsThatComeTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newVisitor(t)
+		v := newVisitor(t, newLot(t))
 		run := func(ctx context.Context, ask upstream.Ask, _ func(string, []byte)) (*era.Result, error) {
 			var got [3]*upstream.Answer
 			var wg sync.WaitGroup
@@ -178,7 +183,7 @@ func askOnce(ctx context.Context, ask upstream.Ask, _ func(string, []byte)) (*er
 // that trying harms nobody.
 func TestStatesAreGoodForOneThing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newVisitor(t)
+		v := newVisitor(t, newLot(t))
 		first := v.run(askOnce)
 		for name, change := range map[string]func(*Request){
 			"another key id":    func(r *Request) { r.KeyID = "k2" },
@@ -233,7 +238,7 @@ func TestStatesAreGoodForOneThing(t *testing.T) {
 // TestOneRetryOfTwo gets the call when both come at once.
 func TestOneRetryOfTwo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newVisitor(t)
+		v := newVisitor(t, newLot(t))
 		first := v.run(func(ctx context.Context, ask upstream.Ask, _ func(string, []byte)) (*era.Result, error) {
 			a := ask(ctx, era.Elicit, nil)
 			time.Sleep(time.Second)
@@ -262,7 +267,7 @@ func TestOneRetryOfTwo(t *testing.T) {
 // TestWhatDoesNotFit is refused, and the call goes on waiting.
 func TestWhatDoesNotFit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newVisitor(t)
+		v := newVisitor(t, newLot(t))
 		first := v.run(func(ctx context.Context, ask upstream.Ask, _ func(string, []byte)) (*era.Result, error) {
 			var got [3]*upstream.Answer
 			var wg sync.WaitGroup
@@ -296,7 +301,7 @@ func TestWhatDoesNotFit(t *testing.T) {
 // TestWhatIsNotDeclaredIsNotAsked tells the server so, by what the latest request has declared.
 func TestWhatIsNotDeclaredIsNotAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newVisitor(t)
+		v := newVisitor(t, newLot(t))
 		visit := v.visit(`{"elicitation":{}}`)
 		run := func(ctx context.Context, ask upstream.Ask, _ func(string, []byte)) (*era.Result, error) {
 			return answers(
@@ -327,12 +332,12 @@ func TestWhatIsNotDeclaredIsNotAsked(t *testing.T) {
 func TestWhatEndsAParkedCall(t *testing.T) {
 	for name, end := range map[string]func(*visitor){
 		"nobody comes back": func(*visitor) { time.Sleep(parkedFor + time.Second) },
-		"a revoked key":     func(v *visitor) { v.valid = false; time.Sleep(checkEvery + time.Second) },
+		"a revoked key":     func(v *visitor) { v.valid.Store(false); time.Sleep(checkEvery + time.Second) },
 		"the gateway":       func(v *visitor) { v.lot.Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				v := newVisitor(t)
+				v := newVisitor(t, newLot(t))
 				ended := make(chan struct{})
 				first := v.run(func(ctx context.Context, ask upstream.Ask, _ func(string, []byte)) (*era.Result, error) {
 					a := ask(ctx, era.Elicit, nil)
@@ -361,7 +366,7 @@ func TestWhatEndsAParkedCall(t *testing.T) {
 // TestTheCallerLeaves ends a call only while it listens.
 func TestTheCallerLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newVisitor(t)
+		v := newVisitor(t, newLot(t))
 		ctx, leave := context.WithCancel(t.Context())
 		run := func(ctx context.Context, ask upstream.Ask, _ func(string, []byte)) (*era.Result, error) {
 			a := ask(ctx, era.Elicit, nil)
@@ -403,7 +408,7 @@ func TestTheCallerLeaves(t *testing.T) {
 // TestTheServerGoesOn: what it takes back is not asked, and what it comes to while nobody listens waits.
 func TestTheServerGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newVisitor(t)
+		v := newVisitor(t, newLot(t))
 		run := func(after time.Duration, end func() (*era.Result, error)) Run {
 			return func(ctx context.Context, ask upstream.Ask, _ func(string, []byte)) (*era.Result, error) {
 				question, stop := context.WithTimeout(ctx, after)
@@ -445,7 +450,7 @@ func TestTheServerGoesOn(t *testing.T) {
 // TestBounds of what waits, and of what one call may ask.
 func TestBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newVisitor(t)
+		v := newVisitor(t, newLot(t))
 		forever := func(ctx context.Context, ask upstream.Ask, _ func(string, []byte)) (*era.Result, error) {
 			for ctx.Err() == nil {
 				ask(ctx, era.Elicit, nil)
@@ -475,7 +480,7 @@ func TestBounds(t *testing.T) {
 		}
 		v.lot.Close()
 
-		v = newVisitor(t)
+		v = newVisitor(t, newLot(t))
 		flood := func(ctx context.Context, ask upstream.Ask, _ func(string, []byte)) (*era.Result, error) {
 			got := make([]*upstream.Answer, openMax+1)
 			var wg sync.WaitGroup
@@ -495,7 +500,7 @@ func TestBounds(t *testing.T) {
 // TestNotes go to the request that listens, in its words, and wait for the next one when none does.
 func TestNotes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newVisitor(t)
+		v := newVisitor(t, newLot(t))
 		visit := v.visit(everything)
 		visit.Context.ProgressToken, visit.Context.LogLevel = []byte("1"), "debug"
 		run := func(ctx context.Context, ask upstream.Ask, notify func(string, []byte)) (*era.Result, error) {
@@ -547,7 +552,7 @@ func TestNotes(t *testing.T) {
 // TestPages ask for what a server wants visited before it takes the call, and keep nothing.
 func TestPages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newVisitor(t)
+		v := newVisitor(t, newLot(t))
 		r, err := v.lot.Pages(request(), []byte(`{"code":-32042,"message":"m","data":{"elicitations":[
 			{"mode":"url","elicitationId":"e1","url":"https://a.example/","message":"A"},{"mode":"url","elicitationId":"e2","url":"https://b.example/","message":"B"}]}}`))
 		got := read(t, r, err)
@@ -592,7 +597,7 @@ func TestManyAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 64 {
 		wg.Go(func() {
-			v := &visitor{t: t, lot: l, valid: true}
+			v := newVisitor(t, l)
 			visit := v.visit(everything)
 			visit.Notify = func(string, []byte) {}
 			visit.Request.KeyID = fmt.Sprint(i)
@@ -649,18 +654,16 @@ func TestManyAtOnce(t *testing.T) {
 // FuzzState holds that no text opens anything that was not sealed, and that what was sealed comes back whole.
 func FuzzState(f *testing.F) {
 	l := newLot(f)
-	good := (&State{kind: parked, id: callID{1, 2, 3}, turn: 7, expires: 1 << 40, sum: request().sum()}).seal(l.sealer)
+	sealed := State{kind: parked, id: callID{1, 2, 3}, turn: 7, expires: 1 << 40, sum: request().sum()} // the one this key has sealed
+	good := sealed.seal(l.sealer)
 	f.Add(good)
 	f.Add(statePrefix)
 	f.Add(statePrefix + "AAAA")
 	f.Add(strings.TrimPrefix(good, statePrefix))
 	f.Fuzz(func(t *testing.T, text string) {
 		s, ok := unseal(l.sealer, text)
-		if ok != (text == good) {
-			t.Fatalf("%q opens: %v", text, ok)
-		}
-		if ok && (s.kind != parked || s.id != callID{1, 2, 3} || s.turn != 7 || s.expires != 1<<40 || s.sum != request().sum()) {
-			t.Fatalf("%+v", s)
+		if ok != (s != nil) || text == good && !ok || ok && *s != sealed {
+			t.Fatalf("%q opens %v: %+v", text, ok, s)
 		}
 		if _, err := l.Open(text, request()); err == nil || err.Code != rpc.CodeParams {
 			t.Fatalf("%q opened a call: %v", text, err)
