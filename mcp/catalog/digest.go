@@ -49,7 +49,7 @@ type Source struct {
 // Shelf is what one server offers. Immutable.
 type Shelf struct {
 	Server        string
-	Lists         [kinds][]*Entry
+	Lists         [Kinds][]*Entry
 	Withheld      []string // what is not served, each with the reason
 	Completions   bool
 	HasResources  bool

@@ -107,7 +107,7 @@ func TestOneBadDefinitionHidesNoOther(t *testing.T) {
 		Resources: raws(`{"uri":"x://ok","name":"n"}`, `{"uri":"x://bad"}`, `{"uri":"`+strings.Repeat("u", 3000)+`","name":"n"}`),
 		Templates: raws(`{"uriTemplate":"x://{a}","name":"n"}`, `{"uri":"x://no","name":"n"}`),
 	})
-	for k := range kinds {
+	for k := range Kinds {
 		if len(s.Lists[k]) != 1 {
 			t.Errorf("%d %s", len(s.Lists[k]), k.Member())
 		}
@@ -174,7 +174,7 @@ func FuzzDigest(f *testing.F) {
 		s := Digest(Source{Server: "srv", Trusted: true}, &upstream.Offer{Tools: defs, Prompts: defs, Resources: defs, Templates: defs})
 		space := NewSpace("", true, []string{"srv"}, []*Shelf{s})
 		view := space.View(func(*policy.Tool) bool { return true })
-		for k := range kinds {
+		for k := range Kinds {
 			for _, legacy := range []bool{true, false} {
 				page, _, ok := view.AppendPage(nil, k, "", legacy)
 				var items []struct{ Name string }

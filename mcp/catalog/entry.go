@@ -12,13 +12,13 @@ import (
 // Kind is a kind of list.
 type Kind int
 
-// The kinds.
+// The kinds, and how many they are.
 const (
 	Tools Kind = iota
 	Prompts
 	Resources
 	Templates
-	kinds
+	Kinds
 )
 
 // Member is the name of the list in a result.

@@ -14,7 +14,7 @@ type Space struct {
 	Shelves  []*Shelf
 	Servers  []string // all servers of the space, also those that have not been heard of yet
 
-	lists     [kinds][]*Entry // in the order of key
+	lists     [Kinds][]*Entry // in the order of key
 	named     [2]map[string]*Entry
 	resources map[string][]*Entry
 }
@@ -22,7 +22,7 @@ type Space struct {
 // NewSpace puts shelves, in the order of their servers' names, into one namespace.
 func NewSpace(name string, prefixed bool, servers []string, shelves []*Shelf) *Space {
 	s := &Space{Name: name, Prefixed: prefixed, Servers: servers, Shelves: shelves, resources: map[string][]*Entry{}}
-	for k := range kinds {
+	for k := range Kinds {
 		for _, shelf := range shelves {
 			s.lists[k] = append(s.lists[k], shelf.Lists[k]...)
 		}
@@ -126,14 +126,14 @@ type Visible func(*policy.Tool) bool
 // View is what one caller may see of a space. Immutable.
 type View struct {
 	Space *Space
-	lists [kinds][]*Entry
-	sums  [kinds]uint64
+	lists [Kinds][]*Entry
+	sums  [Kinds]uint64
 }
 
 // View filters the space. Of several resources with one URI the first visible one is listed.
 func (s *Space) View(visible Visible) *View {
 	v := &View{Space: s}
-	for k := range kinds {
+	for k := range Kinds {
 		last := ""
 		for _, e := range s.lists[k] {
 			if k == Resources && e.Name == last || !visible(&e.Tool) {
@@ -163,6 +163,28 @@ func (v *View) Sum(k Kind) uint64 {
 		return v.sums[Resources] ^ v.sums[Templates]*3
 	}
 	return v.sums[k]
+}
+
+// Sums changes when any list does.
+func (v *View) Sums() uint64 {
+	sum := uint64(0)
+	for _, s := range v.sums {
+		sum = sum*1099511628211 ^ s
+	}
+	return sum
+}
+
+// Same reports whether two views hold the same entries of the same space.
+func (v *View) Same(w *View) bool {
+	if v.Space != w.Space {
+		return false
+	}
+	for k := range v.lists {
+		if !slices.Equal(v.lists[k], w.lists[k]) {
+			return false
+		}
+	}
+	return true
 }
 
 // Completions reports whether a visible server completes arguments.

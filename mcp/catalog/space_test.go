@@ -88,7 +88,7 @@ func FuzzCursor(f *testing.F) {
 	f.Add(writeCursor(Resources, "x://1\x00a"))
 	v := NewSpace("", true, nil, []*Shelf{manyTools("a", 3, "")}).View(everything)
 	f.Fuzz(func(t *testing.T, cursor string) {
-		for k := range kinds {
+		for k := range Kinds {
 			page, next, ok := v.AppendPage(nil, k, cursor, true)
 			if ok && !json.Valid(page) || next != "" {
 				t.Fatalf("%s %s", page, next)

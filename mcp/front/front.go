@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -130,6 +131,7 @@ type exchange struct {
 	space   *catalog.Space
 	session *session // nil: modern, or not opened yet
 	out     *reply
+	page    []byte // begins the result; others may have it, so it is not changed. nil: the result is all there is
 }
 
 // ServeHTTP serves /mcp and /mcp/{name}.
@@ -184,13 +186,12 @@ func spaceName(path string) (name string, ok bool) {
 // once the server has been heard of.
 func (x *exchange) knows() bool {
 	view := x.caller("").view(x.space)
-	see := x.cfg.Backend.Visible(x.base)
-	heard := map[string]bool{}
-	for _, shelf := range x.space.Shelves {
-		heard[shelf.Server] = true
-	}
 	for _, s := range x.space.Servers {
-		if view.Sees(s) || !heard[s] && see(unheard(s)) {
+		if view.Sees(s) {
+			return true
+		}
+		heard := slices.ContainsFunc(x.space.Shelves, func(shelf *catalog.Shelf) bool { return shelf.Server == s })
+		if !heard && x.cfg.Backend.Visible(x.base)(unheard(s)) {
 			return true
 		}
 	}

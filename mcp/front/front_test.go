@@ -318,26 +318,9 @@ func (w *recorder) Write(b []byte) (int, error) {
 	return w.ResponseRecorder.Write(b)
 }
 
-// BenchmarkList500 is tools/list of 500 tools of 1 KB, without the network.
-func BenchmarkList500(b *testing.B) {
-	var tools [][]byte
-	for i := range 500 {
-		tools = append(tools, fmt.Appendf(nil, `{"name":"t%d_x","description":%q,"inputSchema":{"type":"object"}}`, i, strings.Repeat("d", 900)))
-	}
-	f := New(Config{Auth: &everybody{policy.Principal{Key: "k", KeyID: "1"}}, Backend: newHall(tools...), Version: "1"})
-	defer f.Close()
-	const body = `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`
-	b.ReportAllocs()
-	for b.Loop() {
-		r := httptest.NewRequest("POST", "http://127.0.0.1/mcp", strings.NewReader(body))
-		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})))
-		r.Header = http.Header{"Content-Type": {"application/json"}, "Mcp-Protocol-Version": {"2026-07-28"}, "Mcp-Method": {"tools/list"}}
-		w := &recorder{ResponseRecorder: httptest.NewRecorder(), discard: true}
-		f.ServeHTTP(w, r)
-		if w.Code != 200 || w.n < 400_000 {
-			b.Fatal(w.Code, w.n)
-		}
-	}
+// localAddr makes a request one of the loopback listener.
+func localAddr(ctx context.Context) context.Context {
+	return context.WithValue(ctx, http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}))
 }
 
 func (h *hall) Subscribe(ctx context.Context, c *Call, updated func([]byte)) (func(), error) {

@@ -98,7 +98,7 @@ func (x *exchange) initialize(m *rpc.Message) {
 		return
 	}
 	x.w.Header().Set("Mcp-Session-Id", s.id)
-	view := x.settled(x.r.Context(), s.claim)
+	view := x.settled(x.r.Context(), s.claim).view
 	s.seen = sumsOf(view) // nobody else has the session yet
 	b := strictjson.Quote([]byte(`{"protocolVersion":`), s.version)
 	b = append(b, `,"capabilities":`...)
@@ -106,7 +106,7 @@ func (x *exchange) initialize(m *rpc.Message) {
 	b = append(b, `,"serverInfo":`...)
 	b = append(b, x.self...)
 	b = appendInstructions(b, view)
-	x.out.result(m.ID, append(b, '}'))
+	x.out.result(m.ID, nil, append(b, '}'))
 }
 
 // batch serves an array of messages. Its answers come as one array, or one by one on the event stream once there is one.

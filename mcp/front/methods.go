@@ -63,7 +63,7 @@ func (x *exchange) serve(ctx context.Context, m *rpc.Message, c *era.Context) {
 	result, err := row.serve(x, x.traced(ctx, c), m, c)
 	switch e := err.(type) {
 	case nil:
-		x.out.result(m.ID, result)
+		x.out.result(m.ID, x.page, result)
 	case *rpc.Error:
 		x.out.fail(m.ID, e)
 	default:
@@ -94,7 +94,7 @@ func (x *exchange) setLevel(_ context.Context, m *rpc.Message, _ *era.Context) (
 }
 
 func (x *exchange) discover(ctx context.Context, _ *rpc.Message, c *era.Context) ([]byte, error) {
-	view := x.settled(ctx, c.Client)
+	view := x.settled(ctx, c.Client).view
 	b := []byte(`{"resultType":"complete","supportedVersions":["` + era.V2026 + `"],"capabilities":`)
 	b = appendCapabilities(b, view, c)
 	b = appendInstructions(b, view)
@@ -103,10 +103,10 @@ func (x *exchange) discover(ctx context.Context, _ *rpc.Message, c *era.Context)
 
 // settled is what the caller sees once the servers have had their chance to be heard of: a list that comes a second after
 // the start should not be an empty one, and many clients read it only once.
-func (x *exchange) settled(ctx context.Context, client string) *catalog.View {
+func (x *exchange) settled(ctx context.Context, client string) *class {
 	x.cfg.Backend.Settle(ctx, x.space.Servers)
 	x.space = x.current()
-	return x.caller(client).view(x.space)
+	return x.caller(client).class(x.space)
 }
 
 // appendCapabilities appends what the gateway does for this caller. Lists are always there, if perhaps empty: a server
@@ -157,25 +157,17 @@ func list(k catalog.Kind) func(*exchange, context.Context, *rpc.Message, *era.Co
 			}
 			cursor = text
 		}
-		view := x.settled(ctx, c.Client)
+		class := x.settled(ctx, c.Client)
 		modern := c.Era == upstream.Modern
-		b := []byte{'{'}
-		if modern {
-			b = append(b, `"resultType":"complete",`...)
-		}
-		b = append(b, '"')
-		b = append(b, k.Member()...)
-		b = append(b, `":`...)
-		b, next, ok := view.AppendPage(b, k, cursor, !modern)
-		if !ok {
+		if cursor == "" {
+			x.page = class.page(k, !modern)
+		} else if page, ok := appendPage(nil, class.view, k, cursor, !modern); ok {
+			x.page = page
+		} else {
 			return nil, rpc.BadParams("this cursor is not one of this list")
 		}
-		if next != "" {
-			b = append(b, `,"nextCursor":"`...)
-			b = append(b, next...)
-			b = append(b, '"')
-		}
-		degraded := x.degraded(view)
+		var b []byte
+		degraded := x.degraded(class.view)
 		if modern {
 			return x.appendModern(append(b, ','), degraded), nil
 		}

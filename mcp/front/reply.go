@@ -119,10 +119,10 @@ func (o *reply) write(b []byte) {
 	}
 }
 
-// result answers with a result, the last message.
-func (o *reply) result(id, result []byte) {
+// result answers with a result in two parts, the last message.
+func (o *reply) result(id, page, rest []byte) {
 	var head [64]byte
-	o.last(http.StatusOK, rpc.AppendHead(head[:0], id), result, []byte{'}'})
+	o.last(http.StatusOK, rpc.AppendHead(head[:0], id), page, rest, []byte{'}'})
 }
 
 // fail answers with an error, the last message.
