@@ -69,11 +69,12 @@ func (s *Suite) Run(ctx context.Context, role Role, revision, target, dir string
 	return s.run(ctx, dir, required, env, string(role), option, target, "--requirements", revision)
 }
 
-// Scenarios runs some scenarios of a revision, one after the other, against a server at url; all of them count.
+// Scenarios runs some scenarios of a revision, those of extensions too, one after the other, against a server at url; all of
+// them count.
 func (s *Suite) Scenarios(ctx context.Context, revision, url, dir string, names ...string) (*Report, error) {
 	all := &Report{}
 	for _, name := range names {
-		r, err := s.run(ctx, dir, []string{name}, nil, string(Server), "--url", url, "--scenario", name, "--spec-version", revision)
+		r, err := s.run(ctx, dir, []string{name}, nil, string(Server), "--url", url, "--scenario", name, "--spec-version", revision, "--force")
 		if err != nil {
 			return nil, err
 		}
