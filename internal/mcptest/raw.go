@@ -21,6 +21,8 @@ type Script struct {
 	List      string // further members of list results: `"ttlMs":5000,"cacheScope":"public"`
 	Extra     string // further capabilities: `"logging":{}`
 	Changes   bool   // declares listChanged and tells of it: see RawServer.Change
+	Streams   bool   // legacy: has a GET stream even without Changes
+	Watch     string // resources whose URI begins with it can be subscribed to: see RawServer.Update
 
 	// On answers a method instead of the script: "tools/call", "server/discover", "GET".
 	On map[string]func(*Request)
@@ -32,9 +34,24 @@ type RawServer struct {
 	script Script
 
 	mu        sync.Mutex
-	sessions  map[string]bool
+	sessions  map[string]*rawSession
 	opened    int
-	listening map[chan string]bool
+	listening map[chan string]*rawStream
+	questions map[string]chan string // by id
+	asked     int
+}
+
+// rawSession is a session of a legacy server; one that keeps none has one for all.
+type rawSession struct {
+	declared string          // capabilities of the client
+	watches  map[string]bool // URIs
+}
+
+// rawStream is a stream on which the server speaks by itself.
+type rawStream struct {
+	session      string
+	subscription string // id of the listen request; empty: legacy
+	watches      []string
 }
 
 // Request is one request to a RawServer, and the way to answer it.
@@ -56,27 +73,42 @@ func Raw(t testing.TB, script Script) *RawServer {
 	if script.Version == "" {
 		script.Version = Modern
 	}
-	s := &RawServer{script: script, sessions: map[string]bool{}, listening: map[chan string]bool{}}
+	s := &RawServer{script: script, sessions: map[string]*rawSession{}, listening: map[chan string]*rawStream{}, questions: map[string]chan string{}}
 	s.Server = serve(t, s.serve)
 	return s
 }
 
 func (s *RawServer) serve(w http.ResponseWriter, r *http.Request, body []byte) {
 	q := &Request{HTTP: r, W: w, Server: s, Method: r.Method}
-	if r.Method == http.MethodPost {
-		var m struct {
-			ID     json.RawMessage
-			Method string
-			Params json.RawMessage
-		}
-		if err := json.Unmarshal(body, &m); err != nil {
-			http.Error(w, "parse error", http.StatusBadRequest)
-			return
-		}
-		var named struct{ Name string }
-		_ = json.Unmarshal(m.Params, &named)
-		q.ID, q.Method, q.Params, q.Name = string(m.ID), m.Method, m.Params, named.Name
+	if r.Method == http.MethodPost && !q.read(body) {
+		http.Error(w, "parse error", http.StatusBadRequest)
+		return
 	}
+	if r.Method == http.MethodPost && q.Method == "" && s.answered(q.ID, string(body)) {
+		q.Status(http.StatusAccepted)
+		return
+	}
+	s.play(q)
+}
+
+// read reads the message of a POST.
+func (q *Request) read(body []byte) bool {
+	var m struct {
+		ID     json.RawMessage
+		Method string
+		Params json.RawMessage
+	}
+	if err := json.Unmarshal(body, &m); err != nil {
+		return false
+	}
+	var named struct{ Name string }
+	_ = json.Unmarshal(m.Params, &named)
+	q.ID, q.Method, q.Params, q.Name = string(m.ID), m.Method, m.Params, named.Name
+	return true
+}
+
+// play answers q as the script says.
+func (s *RawServer) play(q *Request) {
 	if on := s.script.On[q.Method]; on != nil {
 		on(q)
 		return
@@ -94,7 +126,7 @@ func (s *RawServer) modern(q *Request) {
 		q.Result(`{"resultType":"complete","supportedVersions":["` + Modern + `"],"capabilities":` + s.capabilities() +
 			`,"ttlMs":0,"cacheScope":"private","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"raw","version":"1"}}}`)
 	case "subscriptions/listen":
-		s.listen(q, `{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":`+q.ID+`}}}`)
+		s.acknowledge(q)
 	case "GET", "DELETE":
 		q.Status(http.StatusMethodNotAllowed)
 	default:
@@ -112,21 +144,25 @@ func (s *RawServer) legacy(q *Request) {
 	}
 	switch q.Method {
 	case "initialize":
-		if s.script.Sessions {
-			q.W.Header().Set("Mcp-Session-Id", s.open())
+		var p struct{ Capabilities json.RawMessage }
+		_ = json.Unmarshal(q.Params, &p)
+		if id := s.open(string(p.Capabilities)); s.script.Sessions {
+			q.W.Header().Set("Mcp-Session-Id", id)
 		}
 		q.Result(`{"protocolVersion":"` + s.script.Version + `","capabilities":` + s.capabilities() + `,"serverInfo":{"name":"raw","version":"1"},"instructions":"be kind"}`)
 	case "ping":
 		q.Result(`{}`)
 	case "GET":
-		if !s.script.Changes {
+		if !s.script.Changes && !s.script.Streams {
 			q.Status(http.StatusMethodNotAllowed)
 			return
 		}
-		s.listen(q, "")
+		s.listen(q, "", &rawStream{session: id})
 	case "DELETE":
 		s.Forget(id)
 		q.Status(http.StatusOK)
+	case "resources/subscribe", "resources/unsubscribe":
+		s.watch(q, id)
 	default:
 		switch {
 		case s.list(q):
@@ -146,7 +182,11 @@ func (s *RawServer) capabilities() string {
 		}
 	}
 	add("tools", s.script.Tools)
-	add("resources", s.script.Resources)
+	if s.script.Watch != "" {
+		out = append(out, fmt.Sprintf(`"resources":{"subscribe":true,"listChanged":%t}`, s.script.Changes))
+	} else {
+		add("resources", s.script.Resources)
+	}
 	add("prompts", s.script.Prompts)
 	if s.script.Extra != "" {
 		out = append(out, s.script.Extra)
@@ -181,19 +221,22 @@ func (s *RawServer) list(q *Request) bool {
 	return true
 }
 
-func (s *RawServer) open() string {
+func (s *RawServer) open(declared string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.opened++
 	id := "session-" + strconv.Itoa(s.opened)
-	s.sessions[id] = true
+	if !s.script.Sessions {
+		id = ""
+	}
+	s.sessions[id] = &rawSession{declared: declared, watches: map[string]bool{}}
 	return id
 }
 
 func (s *RawServer) known(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.sessions[id]
+	return s.sessions[id] != nil
 }
 
 // Forget ends a session, as a server that restarted would; "" ends all.
@@ -223,12 +266,12 @@ func (s *RawServer) Change(list string) int {
 	return len(s.listening)
 }
 
-// listen keeps a stream open on which Change tells.
-func (s *RawServer) listen(q *Request, first string) {
+// listen keeps a stream open on which Change, Update and AskOn speak.
+func (s *RawServer) listen(q *Request, first string, stream *rawStream) {
 	events := make(chan string, 16)
 	q.Event(first)
 	s.mu.Lock()
-	s.listening[events] = true
+	s.listening[events] = stream
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()

@@ -3,6 +3,9 @@ package streamable
 import (
 	"context"
 	"errors"
+	"net/http"
+	"slices"
+	"time"
 
 	"github.com/tollgate/tollgate/gate"
 	"github.com/tollgate/tollgate/ledger"
@@ -15,14 +18,13 @@ import (
 func (s *Server) Discover(ctx context.Context) (*upstream.Offer, error) {
 	ctx, cancel := context.WithTimeout(ctx, discoverTimeout)
 	defer cancel()
-	select {
-	case s.discover <- struct{}{}:
-		defer func() { <-s.discover }()
-	case <-ctx.Done():
-		return nil, s.cfg.AsFault(ctx.Err())
+	release, err := hold(ctx, s.discover)
+	if err != nil {
+		return nil, s.cfg.AsFault(err)
 	}
+	defer release()
 	var offer *upstream.Offer
-	err := s.cfg.Gate.Do(ctx, s.cfg.Own(policy.ServerDiscover), ledger.Hold{}, func(ctx context.Context, permit *gate.Permit) error {
+	err = s.cfg.Gate.Do(ctx, s.cfg.Own(policy.ServerDiscover), ledger.Hold{}, func(ctx context.Context, permit *gate.Permit) error {
 		var err error
 		offer, err = s.offer(ctx, permit)
 		if err == nil {
@@ -43,13 +45,16 @@ func (s *Server) offer(ctx context.Context, permit *gate.Permit) (*upstream.Offe
 			return o, err
 		}
 	}
-	p, err := wire.Probe(ctx, &s.cfg, s.asker(permit, &wire.Peer{Era: upstream.Modern, Version: wire.ModernVersion}, nil))
-	if err != nil {
+	p, err := s.settle(ctx, permit)
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if p == nil {
-		s.watch.stop()
-		return s.offerLegacy(ctx, permit)
+	case p.Era == upstream.Legacy:
+		o, err := s.offerLegacy(ctx, permit)
+		if errors.Is(err, errSessionLost) {
+			return nil, s.cfg.Fault(upstream.Gone, err, "forgets its sessions as soon as they are open")
+		}
+		return o, err
 	}
 	o, err := p.Offer(ctx, s.asker(permit, p, nil))
 	if err != nil {
@@ -61,30 +66,95 @@ func (s *Server) offer(ctx context.Context, permit *gate.Permit) (*upstream.Offe
 	}
 	o.Tools = tools
 	s.headers.Store(&headers)
-	s.peer.Store(p)
-	s.watch.start(s, p)
 	return o, nil
 }
 
-// offerLegacy lists in the gateway's own session, opened if need be, once more if the server has forgotten it.
+// offerLegacy lists in the gateway's own session, opened if need be.
 func (s *Server) offerLegacy(ctx context.Context, permit *gate.Permit) (*upstream.Offer, error) {
-	for again := false; ; again = true {
-		in, err := s.sessions.take(ctx, "", "")
-		if err != nil {
-			return nil, err
-		}
-		o, err := in.peer.Offer(ctx, s.asker(permit, in.peer, in))
-		s.sessions.release(in)
-		if err == nil {
-			s.peer.Store(in.peer)
-			return o, nil
-		}
-		if !errors.Is(err, errSessionLost) {
-			return nil, err
-		}
-		s.sessions.drop(in)
-		if again {
-			return nil, s.cfg.Fault(upstream.Gone, err, "forgets its sessions as soon as they are open")
-		}
+	in, err := s.sessions.take(ctx, sessionKey{}, "", nil)
+	if err != nil {
+		return nil, err
 	}
+	o, err := in.peer.Offer(ctx, s.asker(permit, in.peer, in))
+	s.sessions.release(in)
+	if errors.Is(err, errSessionLost) {
+		s.sessions.drop(in)
+		s.reconnects.Add(1)
+	}
+	return o, err
+}
+
+// settle finds out the era of the server and opens what the gateway keeps with one of it: the own session of a legacy
+// one, the subscription of a modern one. The discover token is held.
+func (s *Server) settle(ctx context.Context, permit *gate.Permit) (*wire.Peer, error) {
+	p, err := wire.Probe(ctx, &s.cfg, s.asker(permit, &wire.Peer{Era: upstream.Modern, Version: wire.ModernVersion}, nil))
+	if err != nil {
+		return nil, err
+	}
+	if p != nil {
+		s.sessions.leaveAll()
+		s.peer.Store(p)
+		s.watch.start(s, p)
+		return p, nil
+	}
+	s.watch.stop()
+	in, err := s.sessions.take(ctx, sessionKey{}, "", nil)
+	if err != nil {
+		return nil, err
+	}
+	s.sessions.release(in)
+	s.peer.Store(in.peer)
+	return in.peer, nil
+}
+
+// resettleApart is the least time between two calls that have the era settled anew.
+const resettleApart = time.Second
+
+// resettle settles the era anew for a call whose server does not seem to speak the one it is known for. Nil: it cannot be
+// settled now.
+func (s *Server) resettle(ctx context.Context) *wire.Peer {
+	release, err := hold(ctx, s.discover)
+	if err != nil {
+		return nil
+	}
+	defer release()
+	if time.Since(s.probed) < resettleApart {
+		return s.peer.Load() // as another call found it
+	}
+	var p *wire.Peer
+	// Why it could not be settled is found again, and told, by the next Discover.
+	_ = s.cfg.Gate.Do(ctx, s.cfg.Own(policy.ServerDiscover), ledger.Hold{}, func(ctx context.Context, permit *gate.Permit) error {
+		if p, err = s.settle(ctx, permit); err == nil {
+			permit.Done(ledger.OK, 0, "")
+		}
+		return err
+	})
+	s.probed = time.Now()
+	s.cfg.Heard(upstream.Lost) // its lists may be others too
+	return p
+}
+
+// leftModern reports whether an answer shows that the server does not speak the modern era any more, and has not acted on
+// the request: it names other versions, misses a session, or has no such endpoint.
+func leftModern(a *upstream.Answer, err error) bool {
+	var f *upstream.Fault
+	if errors.As(err, &f) {
+		return f.Kind == upstream.Unreachable && (f.HTTP == http.StatusBadRequest || f.HTTP == http.StatusNotFound || f.HTTP == http.StatusMethodNotAllowed)
+	}
+	if err != nil || a.Error == nil {
+		return false
+	}
+	switch e := a.Error; e.HTTP {
+	case http.StatusBadRequest:
+		return e.Code == wire.CodeNoSession || e.Code == wire.CodeVersion && !slices.Contains(wire.Supported(e), wire.ModernVersion)
+	case http.StatusNotFound:
+		return e.Code == wire.CodeSessionNotFound
+	}
+	return false
+}
+
+// leftLegacy reports whether an answer shows that the server speaks the modern era now: it demands what that has.
+func leftLegacy(a *upstream.Answer) bool {
+	e := a.Error
+	return e != nil && e.HTTP == http.StatusBadRequest && (e.Code == wire.CodeVersion || e.Code == wire.CodeHeaderMismatch)
 }

@@ -7,8 +7,8 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,8 +36,10 @@ const (
 	tailTimeout = 20 * time.Millisecond
 	// lingersMax is how many ends in a row may fail to come before they are not awaited any more.
 	lingersMax = 3
-	// ownRequestsMax bounds the requests a server may make of its client within one answer: all are refused anyway.
-	ownRequestsMax = 100
+	// refusedMax bounds the requests of a server's own that are refused on one stream; askedMax those that are carried to
+	// a caller: an agent that samples in a loop makes some hundred.
+	refusedMax = 100
+	askedMax   = 1000
 )
 
 // Server is an MCP server reached by streamable HTTP. It is an upstream.Server; [New] makes it.
@@ -49,9 +51,17 @@ type Server struct {
 	peer     atomic.Pointer[wire.Peer]         // nil until Discover has settled the era
 	headers  atomic.Pointer[wire.ParamHeaders] // of the modern server's tools
 	lingers  atomic.Int32                      // streams in a row that it left open behind the answer
-	discover chan struct{}                     // holds one token: one Discover at a time
+	discover chan struct{}                     // holds one token: the era is settled by one at a time
+	probed   time.Time                         // when a call last had the era settled anew; whoever holds the token
 	sessions sessions
+	piped    atomic.Bool // its sessions are streams of HTTP+SSE
 	watch    watch
+	feeds    feeds
+
+	listeners  atomic.Int64 // streams that are kept, open or to be opened again
+	streams    atomic.Int64 // of those, open now
+	questions  atomic.Int64 // carried to callers
+	reconnects atomic.Int64 // sessions and streams opened again
 }
 
 // New makes a Server of cfg, which has a URL. It connects to nothing yet.
@@ -61,10 +71,11 @@ func New(cfg upstream.Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, self: cfg.ClientInfo(), discover: make(chan struct{}, 1)}
 	s.sessions.init(s)
+	s.feeds.init(s)
 	return s, nil
 }
 
-// Call implements Server.
+// Call implements upstream.Server.
 func (s *Server) Call(ctx context.Context, x *upstream.Exchange) (*upstream.Answer, error) {
 	p := s.peer.Load()
 	if p == nil {
@@ -90,9 +101,15 @@ func (s *Server) Call(ctx context.Context, x *upstream.Exchange) (*upstream.Answ
 }
 
 // callModern sends x and mends once what a server refuses before it acts: headers made from an old schema, a version it
-// did not mean.
+// did not mean, an era it has left.
 func (s *Server) callModern(ctx context.Context, x *upstream.Exchange, p *wire.Peer) (*upstream.Answer, error) {
 	a, err := s.exchange(ctx, x, p, nil)
+	if leftModern(a, err) {
+		if p := s.resettle(ctx); p != nil && p.Era == upstream.Legacy {
+			return s.callLegacy(ctx, x)
+		}
+		return a, err
+	}
 	if err != nil || a.Error == nil || a.Error.HTTP != http.StatusBadRequest {
 		return a, err
 	}
@@ -101,11 +118,7 @@ func (s *Server) callModern(ctx context.Context, x *upstream.Exchange, p *wire.P
 		if err := s.relist(ctx, p); err != nil {
 			return a, nil // the server's own words say more than why they could not be mended
 		}
-	case wire.CodeVersion:
-		if !slices.Contains(wire.Supported(a.Error), wire.ModernVersion) {
-			s.cfg.Heard(upstream.Lost) // it has become another server: Discover finds out which
-			return a, nil
-		}
+	case wire.CodeVersion: // it names the version that it was asked in
 	default:
 		return a, nil
 	}
@@ -138,31 +151,59 @@ func (s *Server) asker(permit *gate.Permit, p *wire.Peer, in *session) wire.Aske
 func (s *Server) exchange(ctx context.Context, x *upstream.Exchange, p *wire.Peer, in *session) (*upstream.Answer, error) {
 	id := s.ids.Add(1)
 	o := &wire.Request{ID: id, Method: x.Method, Name: x.Name, Params: x.Params, Meta: p.Meta(ctx, x, id, s.self)}
-	t := &turn{server: s, exchange: x, id: id, peer: p, session: in, retry: retryDefault}
+	t := &turn{server: s, exchange: x, id: id, peer: p, session: in, ctx: ctx, retry: retryDefault}
+	if in != nil {
+		if in.pipe != nil {
+			t.answer = make(chan *wire.Message, 1)
+		}
+		in.enter(t)
+		defer in.exit(t)
+	}
 	resp, err := t.post(ctx, o.Body(), o)
 	if err != nil {
 		return nil, t.ended(ctx, err)
 	}
-	a, err := t.read(ctx, resp)
+	var a *upstream.Answer
+	if t.answer != nil {
+		a, err = t.await(ctx, resp)
+	} else {
+		a, err = t.read(ctx, resp)
+	}
 	if err != nil {
 		return nil, t.ended(ctx, err)
 	}
 	return a, nil
 }
 
-// turn is one request on the wire and what comes back for it.
+// turn is one request on the wire and what comes back for it; or a stream on which the server speaks by itself.
 type turn struct {
 	server   *Server
 	exchange *upstream.Exchange
 	id       int64
 	peer     *wire.Peer
-	session  *session // nil for a modern server
+	session  *session           // nil for a modern server
+	ctx      context.Context    // of the exchange
+	answer   chan *wire.Message // holds the answer that came on the stream of the session; nil: it comes on this one
 
-	sent        bool
-	ownRequests int
-	lastEvent   string        // id of the newest event of a resumable stream; empty: it cannot be resumed
-	retry       time.Duration // wait before that
-	fruitless   int           // resumes in a row that brought no event
+	sent      bool
+	refusals  int           // of requests of the server's own on this stream
+	asks      int           // likewise, carried to a caller
+	lastEvent string        // id of the newest event of a resumable stream; empty: it cannot be resumed
+	retry     time.Duration // wait before that
+	fruitless int           // resumes in a row that brought no event
+
+	mu        sync.Mutex     // held while the caller is told something; guards over
+	over      bool           // the caller has its answer: nothing more is for it
+	questions sync.WaitGroup // to the caller
+}
+
+// deliver hands the caller of t a notification of its own.
+func (t *turn) deliver(m *wire.Message) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.over {
+		wire.Deliver(t.exchange, m, t.id)
+	}
 }
 
 // post sends body under the exchange's permit. o is nil for what is no request.
@@ -187,7 +228,11 @@ func (t *turn) post(ctx context.Context, body []byte, o *wire.Request) (*http.Re
 // request begins an HTTP request with the headers all of them have.
 func (t *turn) request(ctx context.Context, method string, body io.Reader) (*http.Request, error) {
 	c := &t.server.cfg
-	req, err := http.NewRequestWithContext(ctx, method, c.URL.String(), body)
+	to := c.URL
+	if t.session != nil && t.session.pipe != nil && method == http.MethodPost {
+		to = t.session.pipe.endpoint
+	}
+	req, err := http.NewRequestWithContext(ctx, method, to.String(), body)
 	if err != nil {
 		return nil, c.Fault(upstream.Unreachable, err, "has a URL that cannot be used")
 	}
@@ -222,19 +267,6 @@ func (t *turn) ended(ctx context.Context, err error) error {
 	return t.server.cfg.Broken(ctx, err)
 }
 
-// beside posts what no answer is expected to, whatever has become of ctx.
-func (t *turn) beside(ctx context.Context, body []byte) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sideTimeout)
-	defer cancel()
-	resp, err := t.post(ctx, body, nil)
-	if err != nil {
-		t.server.cfg.Log.Debug("a message beside a call was not taken", "server", t.server.cfg.Name, "err", err)
-		return
-	}
-	_, _ = io.CopyN(io.Discard, resp.Body, errorBodyMax)
-	_ = resp.Body.Close()
-}
-
 // read reads the answer from resp, following a stream until it comes.
 func (t *turn) read(ctx context.Context, resp *http.Response) (*upstream.Answer, error) {
 	defer func() { _ = resp.Body.Close() }()
@@ -244,7 +276,7 @@ func (t *turn) read(ctx context.Context, resp *http.Response) (*upstream.Answer,
 		return nil, c.Fault(upstream.Garbage, nil, "sent a compressed answer that nobody asked for")
 	}
 	if resp.StatusCode >= 300 {
-		return t.refused(resp, kind)
+		return t.refusal(resp, kind)
 	}
 	switch kind {
 	case "application/json":
@@ -268,8 +300,8 @@ func (t *turn) read(ctx context.Context, resp *http.Response) (*upstream.Answer,
 	return nil, c.Fault(upstream.Garbage, nil, "answered neither JSON nor an event stream")
 }
 
-// refused reads the answer of an HTTP error.
-func (t *turn) refused(resp *http.Response, kind string) (*upstream.Answer, error) {
+// refusal reads the answer of an HTTP error.
+func (t *turn) refusal(resp *http.Response, kind string) (*upstream.Answer, error) {
 	c, status := &t.server.cfg, resp.StatusCode
 	f := c.Fault(upstream.Unreachable, nil, "answered HTTP status %d", status)
 	f.HTTP = status
@@ -328,7 +360,7 @@ func readMessage(resp *http.Response, max int64) (*wire.Message, error) {
 	return m, nil
 }
 
-// Ping implements Server. An error answer is a sign of life too.
+// Ping implements upstream.Server. An error answer is a sign of life too.
 func (s *Server) Ping(ctx context.Context) error {
 	p := s.peer.Load()
 	if p == nil {
@@ -352,27 +384,18 @@ func (s *Server) Ping(ctx context.Context) error {
 	return s.cfg.AsFault(err)
 }
 
-// Close implements Server.
+// Close implements upstream.Server.
 func (s *Server) Close(ctx context.Context) error {
 	s.watch.close()
+	s.feeds.close()
 	s.sessions.close(ctx)
 	return nil
 }
 
 // Counts implements upstream.Server.
 func (s *Server) Counts() upstream.Counts {
-	s.sessions.mu.Lock()
-	defer s.sessions.mu.Unlock()
-	return upstream.Counts{Sessions: len(s.sessions.all)}
+	return upstream.Counts{
+		Sessions: s.sessions.open(), Streams: int(s.streams.Load()),
+		Questions: s.questions.Load(), Reconnects: s.reconnects.Load(),
+	}
 }
-
-// Subscribe implements upstream.Server.
-func (s *Server) Subscribe(context.Context, *upstream.Exchange, func(params []byte)) (stop func(), a *upstream.Answer, err error) {
-	return nil, upstream.NoSubscriptions(), nil
-}
-
-// Tell implements upstream.Server.
-func (s *Server) Tell(client, method string, params []byte) {}
-
-// Leave implements upstream.Server.
-func (s *Server) Leave(client string) {}

@@ -3,15 +3,12 @@ package streamable
 import (
 	"context"
 	"errors"
-	"net/http"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	sdk "github.com/mark3labs/mcp-go/mcp"
-
 	"github.com/tollgate/tollgate/gate"
-	"github.com/tollgate/tollgate/internal/strictjson"
 	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/mcp/upstream"
 	"github.com/tollgate/tollgate/mcp/wire"
@@ -25,62 +22,109 @@ const (
 	sessionIdle = 30 * time.Minute
 	// sessionsMax bounds the sessions with one server; the one unused longest makes room.
 	sessionsMax = 1000
-	// sessionIDMax bounds the id a server gives: it is sent back with each request.
-	sessionIDMax = 1024
+	// leftMax is how many clients that have left are remembered, so that a call of theirs that comes late opens no session
+	// that nobody ends.
+	leftMax = 1024
+	// tellsMax bounds the notifications of a client that wait to be told in one session: all they say is that roots have
+	// changed.
+	tellsMax = 4
 )
 
 // errSessionLost means the server does not know the session: the request was not acted on.
 var errSessionLost = errors.New("the server has forgotten the session")
 
-// sessions are the open sessions with a legacy server, one per principal and one of the gateway's own (key "").
-type sessions struct {
-	server *Server
-	base   context.Context // of every session; ends at the end of Close
-	stop   context.CancelFunc
-	wg     sync.WaitGroup
+// errRefused means that the server opened no session.
+var errRefused = errors.New("no session was opened")
 
-	mu     sync.Mutex // guards what follows, and busy and used of each session
-	all    map[string]*session
-	closed bool
+// sessionKey says what a session is for. Credentials go by principal, so they need no place of their own. The zero key
+// is the gateway's own session, in which it lists.
+type sessionKey struct {
+	keyID, key, user string // of the principal
+	able             wire.Abilities
+	client           string // Client.ID of a legacy caller
+}
+
+// sessions are the open sessions with a legacy server, by whom and what they are for.
+type sessions struct {
+	server  *Server
+	base    context.Context // of every session; ends at the end of Close
+	stop    context.CancelFunc
+	closing chan struct{} // closed when Close begins
+	wg      sync.WaitGroup
+
+	mu      sync.Mutex // guards what follows, and busy and used of each session
+	all     map[sessionKey]*session
+	watched map[sessionKey]map[string]*watched // resources, by URI
+	left    map[string]bool                    // clients that have left
+	leavers []string                           // likewise, the oldest first
+	closed  bool
 }
 
 // session is one session. It is a gate.Do of its own that lasts as long as it does.
 type session struct {
-	key    string
-	behalf string // the principal's key, for the ledger
+	key    sessionKey
+	behalf string           // the principal's key, for the ledger
+	client *upstream.Client // nil: it is no client's
 	ready  chan struct{}
 	leave  func() // ends it; may be called again
-	left   chan struct{}
-	lost   atomic.Bool // the server has forgotten it: there is nothing to delete
+	lost   atomic.Bool
+	stream stream
+	tells  chan []byte   // notifications of the client
+	pause  time.Duration // before it is opened again when it is lost and resources are watched in it
 
 	// Set before ready is closed, not changed after.
-	err  error
-	peer *wire.Peer
-	id   string // empty: the server keeps no session
+	err    error
+	peer   *wire.Peer
+	id     string       // empty: the server gave none
+	permit *gate.Permit // the session's own
+	pipe   *pipe        // the stream of HTTP+SSE that every answer comes on; nil: streamable HTTP
 
 	busy int
 	used time.Time
 
-	levelMu sync.Mutex
-	level   string // lowest log level asked for
+	mu        sync.Mutex     // guards what follows
+	able      wire.Abilities // what the server was told
+	level     string         // lowest log level asked for
+	flights   map[int64]*turn
+	questions map[*question]bool
+	over      bool           // no more work begins
+	work      sync.WaitGroup // questions to the client
 }
 
 func (ss *sessions) init(s *Server) {
-	ss.server, ss.all = s, map[string]*session{}
+	ss.server, ss.all, ss.closing = s, map[sessionKey]*session{}, make(chan struct{})
+	ss.watched, ss.left = map[sessionKey]map[string]*watched{}, map[string]bool{}
 	ss.base, ss.stop = context.WithCancel(context.Background())
 }
 
-// callLegacy sends x in the session of its principal, once more in a new one if the server has forgotten it.
+// open is the number of open sessions.
+func (ss *sessions) open() int {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	return len(ss.all)
+}
+
+// callLegacy sends x in the session it belongs into, once more in a new one if the server has forgotten it.
 func (s *Server) callLegacy(ctx context.Context, x *upstream.Exchange) (*upstream.Answer, error) {
-	key, behalf := s.sessions.keyOf(x.Permit)
+	key, behalf := s.sessions.keyOf(x, false)
 	for again := false; ; again = true {
-		in, err := s.sessions.take(ctx, key, behalf)
+		in, err := s.sessions.take(ctx, key, behalf, x.Client)
 		if err != nil {
+			if errors.Is(err, errRefused) {
+				if p := s.resettle(ctx); p != nil && p.Era == upstream.Modern {
+					return s.callModern(ctx, x, p)
+				}
+			}
 			return nil, err
 		}
 		s.raiseLevel(ctx, x, in)
 		a, err := s.exchange(ctx, x, in.peer, in)
 		s.sessions.release(in)
+		if err == nil && leftLegacy(a) {
+			if p := s.resettle(ctx); p != nil && p.Era == upstream.Modern {
+				return s.callModern(ctx, x, p)
+			}
+		}
 		if !errors.Is(err, errSessionLost) {
 			return a, err
 		}
@@ -88,46 +132,65 @@ func (s *Server) callLegacy(ctx context.Context, x *upstream.Exchange) (*upstrea
 		if again {
 			return nil, s.cfg.Fault(upstream.Gone, err, "forgets its sessions as soon as they are open")
 		}
+		s.reconnects.Add(1)
 	}
 }
 
 // raiseLevel asks the server for log messages as low as x wants them, if it has not been asked before.
 func (s *Server) raiseLevel(ctx context.Context, x *upstream.Exchange, in *session) {
-	if x.LogLevel == "" || x.Notify == nil || !in.peer.Logging || in.id == "" {
+	if x.LogLevel == "" || x.Notify == nil || !in.peer.Logging || !in.stateful() {
 		return
 	}
-	in.levelMu.Lock()
+	in.mu.Lock()
 	asked := in.level != "" && wire.LevelRank(in.level) <= wire.LevelRank(x.LogLevel)
 	if !asked {
 		in.level = x.LogLevel
 	}
-	in.levelMu.Unlock()
+	in.mu.Unlock()
 	if asked {
 		return
 	}
-	params := append(strictjson.Quote([]byte(`{"level":`), x.LogLevel), '}')
 	// Without it there are fewer messages; the call itself is not touched.
-	_, _ = s.exchange(ctx, &upstream.Exchange{Permit: x.Permit, Method: "logging/setLevel", Params: params}, in.peer, in)
+	_, _ = s.exchange(ctx, &upstream.Exchange{Permit: x.Permit, Method: "logging/setLevel", Params: wire.Object("level", x.LogLevel)}, in.peer, in)
 }
 
-// keyOf says whose session a call belongs into. A server that keeps no sessions gets none per principal.
-func (ss *sessions) keyOf(permit *gate.Permit) (key, behalf string) {
-	call := permit.Call()
+// keyOf says which session x belongs into. A server that keeps no sessions gets none per client, and none per principal
+// whom it may ask nothing, unless resources are watched in it.
+func (ss *sessions) keyOf(x *upstream.Exchange, watching bool) (key sessionKey, behalf string) {
+	call := x.Permit.Call()
 	if call.Action.Own() || call.Principal == nil {
-		return "", ""
+		return key, ""
 	}
-	ss.mu.Lock()
-	own := ss.all[""]
-	ss.mu.Unlock()
-	if own != nil && own.open() && own.id == "" {
-		return "", ""
+	stateless := ss.stateless()
+	version := ""
+	if p := ss.server.peer.Load(); p != nil {
+		version = p.Version
+	}
+	key.able = wire.AbilitiesOf(x, version)
+	if stateless && !watching && key.able == (wire.Abilities{}) {
+		return sessionKey{}, ""
 	}
 	p := call.Principal
-	return p.KeyID + "\x00" + p.Key + "\x00" + p.User, p.Key
+	key.keyID, key.key, key.user = p.KeyID, p.Key, p.User
+	if x.Client != nil && !stateless {
+		key.client = x.Client.ID
+	}
+	return key, p.Key
 }
 
-// open reports whether the session has been opened, without waiting.
-func (in *session) open() bool {
+// stateless reports whether the server is known to keep no sessions.
+func (ss *sessions) stateless() bool {
+	ss.mu.Lock()
+	own := ss.all[sessionKey{}]
+	ss.mu.Unlock()
+	return own != nil && own.opened() && !own.stateful()
+}
+
+// stateful reports whether the server keeps the session.
+func (in *session) stateful() bool { return in.id != "" || in.pipe != nil }
+
+// opened reports whether the session has been opened, without waiting.
+func (in *session) opened() bool {
 	select {
 	case <-in.ready:
 		return in.err == nil
@@ -137,15 +200,15 @@ func (in *session) open() bool {
 }
 
 // take returns the session of key, opened if need be, and holds it until release.
-func (ss *sessions) take(ctx context.Context, key, behalf string) (*session, error) {
+func (ss *sessions) take(ctx context.Context, key sessionKey, behalf string, client *upstream.Client) (*session, error) {
 	ss.mu.Lock()
 	in := ss.all[key]
 	if in == nil || ss.closed {
-		if err := ss.room(); err != nil {
+		if err := ss.room(key); err != nil {
 			ss.mu.Unlock()
 			return nil, err
 		}
-		in = ss.start(key, behalf)
+		in = ss.start(key, behalf, client, listenPause)
 	}
 	in.busy++
 	ss.mu.Unlock()
@@ -169,17 +232,19 @@ func (ss *sessions) release(in *session) {
 	in.used = time.Now()
 }
 
-// room makes room for one more session: never at the cost of a busy one. ss.mu is held.
-func (ss *sessions) room() error {
-	if ss.closed {
+// room makes room for one more session, that of key: never at the cost of a busy one. ss.mu is held.
+func (ss *sessions) room(key sessionKey) error {
+	switch {
+	case ss.closed:
 		return ss.server.cfg.Fault(upstream.Unreachable, nil, "is being disconnected")
-	}
-	if len(ss.all) < sessionsMax {
+	case ss.left[key.client]:
+		return ss.server.cfg.Fault(upstream.Gone, nil, "is not asked for a client that has left")
+	case len(ss.all) < sessionsMax:
 		return nil
 	}
 	var oldest *session
 	for _, in := range ss.all {
-		if in.key != "" && in.busy == 0 && (oldest == nil || in.used.Before(oldest.used)) {
+		if in.key != (sessionKey{}) && in.busy == 0 && len(ss.watched[in.key]) == 0 && (oldest == nil || in.used.Before(oldest.used)) {
 			oldest = in
 		}
 	}
@@ -192,16 +257,50 @@ func (ss *sessions) room() error {
 }
 
 // start begins a session. ss.mu is held.
-func (ss *sessions) start(key, behalf string) *session {
+func (ss *sessions) start(key sessionKey, behalf string, client *upstream.Client, pause time.Duration) *session {
 	ctx, leave := context.WithCancel(context.Background())
-	in := &session{key: key, behalf: behalf, ready: make(chan struct{}), leave: leave, left: make(chan struct{}), used: time.Now()}
+	in := &session{
+		key: key, behalf: behalf, client: client, ready: make(chan struct{}), leave: leave, stream: newStream(),
+		tells: make(chan []byte, tellsMax), pause: pause, used: time.Now(), flights: map[int64]*turn{}, questions: map[*question]bool{},
+	}
+	if key.client == "" {
+		in.client = nil
+	}
 	ss.all[key] = in
 	ss.wg.Go(func() {
-		defer close(in.left)
 		defer leave()
+		began := time.Now()
 		ss.run(ctx, in)
+		if time.Since(began) > listenSteady {
+			in.pause = listenPause
+		}
+		ss.again(in)
 	})
 	return in
+}
+
+// again opens a session that ended by itself anew if resources are watched in it.
+func (ss *sessions) again(in *session) {
+	wanted := func() bool { return !ss.closed && len(ss.watched[in.key]) > 0 && ss.all[in.key] == nil }
+	ss.mu.Lock()
+	ok := wanted()
+	ss.mu.Unlock()
+	if !ok {
+		return
+	}
+	timer := time.NewTimer(in.pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ss.closing:
+		return
+	}
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if wanted() && ss.room(in.key) == nil {
+		ss.server.reconnects.Add(1)
+		ss.start(in.key, in.behalf, in.client, min(2*in.pause, listenPauseMax))
+	}
 }
 
 // run is the life of a session. leaving ends when it is to go.
@@ -211,12 +310,14 @@ func (ss *sessions) run(leaving context.Context, in *session) {
 	call.OnBehalf = in.behalf
 	opened := false
 	err := c.Gate.Do(ss.base, call, ledger.Hold{}, func(ctx context.Context, permit *gate.Permit) error {
-		if err := ss.server.initialize(ctx, permit, in); err != nil {
+		in.permit = permit
+		closePipe, err := ss.server.initialize(ctx, permit, in)
+		if err != nil {
 			return err
 		}
+		defer closePipe()
 		permit.Done(ledger.OK, 0, "")
 		opened = true
-		close(in.ready)
 		ss.live(ctx, leaving, permit, in)
 		if !in.lost.Load() && in.id != "" {
 			ss.server.end(ctx, permit, in)
@@ -234,27 +335,42 @@ func (ss *sessions) run(leaving context.Context, in *session) {
 }
 
 // live waits until the session is to go: it was dropped or evicted, the server closes, or nobody has used it for long.
-// The gateway's own never idles and listens for changes.
+// It opens the session for use once the stream on which the server speaks by itself is there, if it is to be. The
+// gateway's own never idles, nor does a client's, which ends with its client.
 func (ss *sessions) live(ctx, leaving context.Context, permit *gate.Permit, in *session) {
 	listening, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer stop()
-	var idle <-chan time.Time
-	if in.key == "" {
-		wg.Go(func() { ss.server.listen(listening, permit, in) })
-	} else {
-		ticker := time.NewTicker(sessionIdle / 2)
-		defer ticker.Stop()
-		idle = ticker.C
+	defer func() {
+		stop()
+		in.mu.Lock()
+		in.over = true
+		in.mu.Unlock()
+		in.work.Wait()
+		wg.Wait()
+	}()
+	listen := func() { wg.Go(func() { ss.server.listen(listening, permit, in) }) }
+	if ss.listens(in) {
+		in.stream.begin()
+		listen()
+		in.stream.first(leaving)
 	}
+	close(in.ready)
+	wg.Go(func() { ss.watchAgain(listening, in) })
+	ticker := time.NewTicker(sessionIdle / 2)
+	defer ticker.Stop()
+	want := in.stream.wanted()
 	for {
 		select {
 		case <-leaving.Done():
 			return
 		case <-ctx.Done():
 			return
-		case <-idle:
+		case <-want:
+			want = nil
+			listen()
+		case body := <-in.tells:
+			in.say(ctx, ss.server, permit, body)
+		case <-ticker.C:
 			if ss.retire(in) {
 				return
 			}
@@ -266,7 +382,8 @@ func (ss *sessions) live(ctx, leaving context.Context, permit *gate.Permit, in *
 func (ss *sessions) retire(in *session) bool {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	if in.busy > 0 || time.Since(in.used) < sessionIdle {
+	kept := in.key == (sessionKey{}) || in.key.client != "" || len(ss.watched[in.key]) > 0
+	if kept || in.busy > 0 || time.Since(in.used) < sessionIdle {
 		return false
 	}
 	if ss.all[in.key] == in {
@@ -290,10 +407,63 @@ func (ss *sessions) drop(in *session) {
 	in.leave()
 }
 
+// Leave implements upstream.Server.
+func (s *Server) Leave(client string) {
+	ss := &s.sessions
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if client == "" || ss.left[client] {
+		return
+	}
+	if len(ss.leavers) == leftMax {
+		delete(ss.left, ss.leavers[0])
+		ss.leavers = ss.leavers[1:]
+	}
+	ss.left[client] = true
+	ss.leavers = append(ss.leavers, client)
+	for key, in := range ss.all {
+		if key.client == client {
+			delete(ss.all, key)
+			in.leave()
+		}
+	}
+	maps.DeleteFunc(ss.watched, func(key sessionKey, _ map[string]*watched) bool { return key.client == client })
+}
+
+// Tell implements upstream.Server.
+func (s *Server) Tell(client, method string, params []byte) {
+	ss := &s.sessions
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	for key, in := range ss.all {
+		if client == "" || key.client != client || method == wire.RootsChanged && !key.able.RootsChanged {
+			continue
+		}
+		select {
+		case in.tells <- wire.Notification(method, string(params)):
+		default: // as many wait, and all say the same
+		}
+	}
+}
+
+// leaveAll ends every session of a server that keeps none any more.
+func (ss *sessions) leaveAll() {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	for key, in := range ss.all {
+		delete(ss.all, key)
+		in.leave()
+	}
+	clear(ss.watched)
+}
+
 // close ends all sessions; those that have not ended when ctx does are cut.
 func (ss *sessions) close(ctx context.Context) {
 	ss.mu.Lock()
-	ss.closed = true
+	if !ss.closed {
+		ss.closed = true
+		close(ss.closing)
+	}
 	for _, in := range ss.all {
 		in.leave()
 	}
@@ -302,79 +472,4 @@ func (ss *sessions) close(ctx context.Context) {
 	defer stop()
 	ss.wg.Wait()
 	ss.stop()
-}
-
-// initialize opens the session in under its own permit.
-func (s *Server) initialize(ctx context.Context, permit *gate.Permit, in *session) error {
-	ctx, cancel := context.WithTimeout(ctx, sessionTimeout)
-	defer cancel()
-	x := &upstream.Exchange{Permit: permit, Method: "initialize", Params: wire.Initialize(s.self, wire.Abilities{}, "")}
-	id := s.ids.Add(1)
-	t := &turn{server: s, exchange: x, id: id, peer: &wire.Peer{Era: upstream.Legacy}, session: in, retry: retryDefault}
-	o := &wire.Request{ID: id, Method: x.Method, Params: x.Params}
-	resp, err := t.post(ctx, o.Body(), o)
-	if err != nil {
-		return t.ended(ctx, err)
-	}
-	session := resp.Header.Get(sdk.HeaderSessionID)
-	a, err := t.read(ctx, resp)
-	if err != nil {
-		return t.ended(ctx, err)
-	}
-	if in.peer, err = wire.Hello(&s.cfg, a); err != nil {
-		return err
-	}
-	if !validSessionID(session) {
-		return s.cfg.Fault(upstream.Garbage, nil, "gave a session id that is not visible ASCII of at most %d bytes", sessionIDMax)
-	}
-	in.id, t.peer = session, in.peer
-	resp, err = t.post(ctx, wire.Notification("notifications/initialized", ""), nil)
-	if err != nil {
-		return t.ended(ctx, err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode >= 300 {
-		f := s.cfg.Fault(upstream.Unreachable, nil, "opened a session and then refused it (status %d)", resp.StatusCode)
-		f.HTTP = resp.StatusCode
-		return f
-	}
-	return nil
-}
-
-func validSessionID(id string) bool {
-	for i := range len(id) {
-		if id[i] < 0x21 || id[i] > 0x7e {
-			return false
-		}
-	}
-	return len(id) <= sessionIDMax
-}
-
-// end tells the server that the session is over. Servers may refuse that.
-func (s *Server) end(ctx context.Context, permit *gate.Permit, in *session) {
-	ctx, cancel := context.WithTimeout(ctx, sideTimeout)
-	defer cancel()
-	t := &turn{server: s, exchange: &upstream.Exchange{Permit: permit}, peer: in.peer, session: in}
-	req, err := t.request(ctx, http.MethodDelete, nil)
-	if err != nil {
-		return
-	}
-	if resp, err := s.cfg.Gate.RoundTrip(permit, req); err == nil {
-		_ = resp.Body.Close()
-	}
-}
-
-// sessionLost reports whether an HTTP error means that the server does not know the session. The reference SDKs say it
-// with 404, or with 400 and an error that names no request.
-func (t *turn) sessionLost(e *upstream.RPCError, unrouted bool) bool {
-	if t.session == nil || t.session.id == "" {
-		return false
-	}
-	switch e.HTTP {
-	case http.StatusNotFound:
-		return unrouted || e.Code != wire.CodeMethod
-	case http.StatusBadRequest:
-		return unrouted && e.Code == wire.CodeNoSession
-	}
-	return false
 }

@@ -53,33 +53,41 @@ func TestIdleSessionsAreRetired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ss sessions
 		ss.init(&Server{cfg: upstream.Config{Name: "s"}})
+		at := func(name string) sessionKey { return sessionKey{keyID: name} }
 		for range sessionsMax {
-			key := string(rune('a' + len(ss.all)))
+			key := at(string(rune('a' + len(ss.all))))
 			ss.all[key] = &session{key: key, leave: func() {}, used: time.Now().Add(time.Duration(len(ss.all)) * time.Second)}
 		}
-		busy := ss.all["a"]
+		busy := ss.all[at("a")]
 		busy.busy = 1
-		if err := ss.room(); err != nil || ss.all["a"] != busy || ss.all["b"] != nil || len(ss.all) != sessionsMax-1 {
+		if err := ss.room(at("new")); err != nil || ss.all[at("a")] != busy || ss.all[at("b")] != nil || len(ss.all) != sessionsMax-1 {
 			t.Errorf("the session unused longest made no room: %v, %d", err, len(ss.all))
 		}
-		c := ss.all["c"]
+		c := ss.all[at("c")]
 		if ss.retire(c) {
 			t.Error("retired at once")
 		}
 		time.Sleep(sessionIdle + 10*time.Second)
-		if !ss.retire(c) || ss.all["c"] != nil {
+		if !ss.retire(c) || ss.all[at("c")] != nil {
 			t.Error("not retired")
 		}
 		time.Sleep(sessionIdle)
 		if ss.retire(busy) {
 			t.Error("a busy session was retired")
 		}
+		for _, kept := range []sessionKey{{}, {keyID: "a", client: "c"}, {keyID: "watches"}} {
+			in := &session{key: kept, used: time.Now().Add(-time.Hour)}
+			ss.watched[sessionKey{keyID: "watches"}] = map[string]*watched{"a://b": newWatched()}
+			if ss.retire(in) {
+				t.Errorf("%+v was retired", kept)
+			}
+		}
 		for _, in := range ss.all {
 			in.busy = 1
 		}
-		ss.all["b"], ss.all["c"] = &session{key: "b", busy: 1}, &session{key: "c", busy: 1}
+		ss.all[at("b")], ss.all[at("c")] = &session{key: at("b"), busy: 1}, &session{key: at("c"), busy: 1}
 		var f *upstream.Fault
-		if err := ss.room(); !errors.As(err, &f) || f.Kind != upstream.Unreachable {
+		if err := ss.room(at("new")); !errors.As(err, &f) || f.Kind != upstream.Unreachable {
 			t.Errorf("more than %d busy sessions: %v", sessionsMax, err)
 		}
 	})

@@ -81,26 +81,8 @@ func (t *turn) event(ctx context.Context, e *sse.Event, unfinished bool) (*upstr
 		return m.Answer(http.StatusOK), nil
 	case m.Method == "":
 		return nil, t.server.cfg.Fault(upstream.Garbage, nil, "answered another request than it was asked")
-	case m.Request():
-		return nil, t.ownRequest(ctx, m)
 	}
-	if change, ok := wire.ChangeOf(m.Method); ok {
-		t.server.cfg.Heard(change)
-		return nil, nil
-	}
-	wire.Deliver(t.exchange, m, t.id)
-	return nil, nil
-}
-
-// ownRequest refuses a request of the server's own.
-func (t *turn) ownRequest(ctx context.Context, m *wire.Message) error {
-	if t.ownRequests++; t.ownRequests > ownRequestsMax {
-		return t.server.cfg.Fault(upstream.Garbage, nil, "kept asking for what its client does not offer")
-	}
-	if t.session != nil { // a modern server has no place to receive an answer, and may not ask
-		t.beside(ctx, wire.Abilities{}.Refuses(m))
-	}
-	return nil
+	return nil, t.take(ctx, m)
 }
 
 // resumable notes what is needed to take the stream up again.

@@ -24,12 +24,13 @@ var legacyVersions = [...]string{"2024-11-05", "2025-03-26", "2025-06-18", newes
 
 // JSON-RPC and MCP error codes that decide how to go on.
 const (
-	CodeMethod         = -32601
-	codeParams         = -32602
-	CodeHeaderMismatch = -32020
-	CodeCapability     = -32021
-	CodeVersion        = -32022
-	CodeNoSession      = -32000 // what servers made with the reference SDKs say, with status 400, to a session they do not know
+	CodeMethod          = -32601
+	codeParams          = -32602
+	CodeHeaderMismatch  = -32020
+	CodeCapability      = -32021
+	CodeVersion         = -32022
+	CodeSessionNotFound = -32001 // with status 404, likewise
+	CodeNoSession       = -32000 // what servers made with the reference SDKs say, with status 400, to a session they do not know
 )
 
 const (
@@ -366,4 +367,33 @@ func ChangeOf(method string) (upstream.Change, bool) {
 func Integer(raw []byte) (int64, bool) {
 	n, err := strconv.ParseInt(string(raw), 10, 64)
 	return n, err == nil
+}
+
+// Text is the text of a raw JSON string.
+func Text(raw []byte) (string, error) { return text(strictjson.Whole(raw), raw) }
+
+// Texts are the strings of the array that is the member name of a raw object.
+func Texts(raw []byte, name string) []string {
+	return texts(raw, strictjson.Lookup(raw, strictjson.Whole(raw), name))
+}
+
+// WithoutSubscription is params without the word that says which stream of this hop it came on.
+func WithoutSubscription(params []byte) []byte {
+	whole := strictjson.Whole(params)
+	meta := strictjson.Lookup(params, whole, "_meta")
+	id := strictjson.Lookup(params, meta, "io.modelcontextprotocol/subscriptionId")
+	if !id.Present() {
+		return params
+	}
+	e := strictjson.Rewrite(params, meta, strictjson.Change{Name: "io.modelcontextprotocol/subscriptionId"})
+	if string(e.With) == "{}" {
+		e = strictjson.Rewrite(params, whole, strictjson.Change{Name: "_meta"})
+	}
+	return strictjson.Splice(params, e)
+}
+
+// Object is a raw object of one string member.
+func Object(name, value string) []byte {
+	b := strictjson.Quote([]byte{'{'}, name)
+	return append(strictjson.Quote(append(b, ':'), value), '}')
 }

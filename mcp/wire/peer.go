@@ -19,19 +19,21 @@ type Peer struct {
 	Instructions string
 
 	Tools, Resources, Prompts, Logging bool // capabilities
+	Subscribes                         bool // to resources
 	Listens                            bool // it says it tells of changed lists
 }
 
-var capabilityPaths = strictjson.Compile("tools", "tools.listChanged", "resources", "resources.listChanged", "prompts", "prompts.listChanged", "logging")
+var capabilityPaths = strictjson.Compile("tools", "tools.listChanged", "resources", "resources.listChanged", "prompts", "prompts.listChanged", "logging", "resources.subscribe")
 
 // declare reads the server's capabilities.
 func (p *Peer) declare(raw []byte) error {
-	var at [7]strictjson.Value
+	var at [8]strictjson.Value
 	if err := capabilityPaths.Scan(raw, answerLimits, at[:]); err != nil {
 		return fmt.Errorf("capabilities: %w", err)
 	}
 	p.Capabilities = raw
 	p.Tools, p.Resources, p.Prompts, p.Logging = at[0].Present(), at[2].Present(), at[4].Present(), at[6].Present()
+	p.Subscribes = at[7].Kind == 't'
 	p.Listens = at[1].Kind == 't' || at[3].Kind == 't' || at[5].Kind == 't'
 	return nil
 }
