@@ -20,12 +20,12 @@ func (q *Request) Ask(method, params string) string {
 	}
 }
 
-// AskOn asks the client something on the GET stream of a session and returns where its response will come; nil: there is
-// no such stream.
+// AskOn asks the client something on the GET stream of a session and returns where its response will come; nothing
+// where there is no such stream.
 func (s *RawServer) AskOn(session, method, params string) <-chan string {
 	id, answer := s.question()
 	if !s.SayOn(session, request(id, method, params)) {
-		return nil
+		close(answer)
 	}
 	return answer
 }

@@ -269,15 +269,15 @@ func (s *RawServer) Change(list string) int {
 // listen keeps a stream open on which Change, Update and AskOn speak.
 func (s *RawServer) listen(q *Request, first string, stream *rawStream) {
 	events := make(chan string, 16)
-	q.Event(first)
 	s.mu.Lock()
-	s.listening[events] = stream
+	s.listening[events] = stream // before the client knows that the stream is there
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.listening, events)
 	}()
+	q.Event(first)
 	for {
 		select {
 		case e := <-events:
