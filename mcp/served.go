@@ -26,7 +26,7 @@ const (
 	retryFirst     = time.Second      // after the first failure; doubled after each further one
 	retryMost      = time.Minute
 	changeWithin   = 50 * time.Millisecond // changes that come together cost one fetch
-	lookApart      = time.Second           // between two fetches, however often a server says that something changed
+	lookApart      = time.Second / 2       // between two fetches, however often a server says that something changed: callers hear of it within 1 s
 )
 
 // served is one server and what is known of it.
