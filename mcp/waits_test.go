@@ -107,7 +107,7 @@ func wantText(t *testing.T, got string, want ...string) {
 func TestRulesChangeWhileParked(t *testing.T) {
 	for rules, want := range map[string][]string{
 		`{version: 1, rules: [{id: all, effect: allow, tools: ["*"]}, {id: no, effect: deny, tools: ["*"], if: '!("sure" in args)', message: not today}]}`: {`"isError":true`, "not today", `"rule":["no"]`},
-		`{version: 1, rules: [{id: none, effect: deny, tools: ["*"]}]}`:                                                                               {`"code":-32602,"message":"unknown tool: srv__do"`},
+		`{version: 1, rules: [{id: none, effect: deny, tools: ["*"]}]}`:                                                                                    {`"code":-32602,"message":"unknown tool: srv__do"`},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newTimed(t, gatetest.Options{Rules: allowAll}, legacyTool(), nil)

@@ -26,6 +26,7 @@ import (
 type hall struct {
 	catalog *catalog.Catalog
 	visible catalog.Visible // nil: everything is
+	legacy  bool            // what Legacy says
 	refused []string
 	call    func(context.Context, *Call) (*era.Result, error) // nil: {} after one progress
 
@@ -48,7 +49,7 @@ func newHall(more ...[]byte) *hall {
 }
 
 func (h *hall) Catalog() *catalog.Catalog { return h.catalog }
-func (h *hall) Legacy(string) bool        { return false }
+func (h *hall) Legacy(string) bool        { return h.legacy }
 
 func (h *hall) Again(context.Context, *Call) (*era.Result, error) { return nil, nil }
 
