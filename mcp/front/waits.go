@@ -25,11 +25,8 @@ func (x *exchange) waits(m *rpc.Message, call *Call) bool {
 	default:
 		return false
 	}
-	if m.Kind(rpc.RequestState) == 0 && m.Kind(rpc.InputResponses) == 0 && !era.Asks(c.Capabilities) {
-		return false
-	}
 	if x.cfg.Backend.Legacy(call.Entry.Server) {
-		return true
+		return m.Kind(rpc.RequestState) != 0 || m.Kind(rpc.InputResponses) != 0 || era.Asks(c.Capabilities)
 	}
 	state, _ := m.Text(rpc.RequestState)
 	return state != "" && x.lot.Ours(state) // of a server that has become modern: no business of its own
