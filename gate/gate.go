@@ -124,6 +124,7 @@ func (g *Gate) Do(ctx context.Context, call policy.Call, hold ledger.Hold, fn fu
 	defer p.end() // settles, whatever fn does
 	ctx, p.cancel = context.WithCancel(ctx)
 	p.ctx = callContext{ctx, p}
+	p.trace.WroteHeaders = p.Sent
 	p.live.Store(true)
 	return fn(&p.ctx, p)
 }

@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
 
@@ -27,6 +28,7 @@ type Permit struct {
 	pool        *pool // nil for local calls
 	span        trace.Span
 	reservation *ledger.Reservation
+	trace       httptrace.ClientTrace // of its requests: tells when they leave
 
 	live atomic.Bool
 	sent atomic.Bool

@@ -203,11 +203,10 @@ func (g *Gate) RoundTrip(p *Permit, req *http.Request) (*http.Response, error) {
 	}
 	// A body of our own type would tell as well when the request leaves, but the transport sends only a body that it knows to
 	// be in memory in one piece with the header.
-	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: p.Sent}))
+	req = req.WithContext(httptrace.WithClientTrace(ctx, &p.trace))
 	empty := req.Body == nil || req.Body == http.NoBody
 	resp, err := p.pool.transport.RoundTrip(req)
-	var failed *dial.Error
-	if err != nil && errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*dial.Error](err); ok {
 		release()
 		return nil, &unreachable{failed}
 	}
@@ -232,7 +231,8 @@ func (g *Gate) mayGo(p *Permit, req *http.Request) error {
 	if !p.Live() || p.gate != g || p.pool == nil || p.pool.transport == nil {
 		return ErrNoPermit
 	}
-	if req.URL.Scheme != p.pool.upstream.URL.Scheme || hostPort(req.URL) != p.pool.host || req.URL.User != nil {
+	to, u := p.pool.upstream.URL, req.URL
+	if u.Scheme != to.Scheme || u.Host != to.Host && hostPort(u) != p.pool.host || u.User != nil {
 		return fmt.Errorf("%w: the request is for another host", ErrNoPermit)
 	}
 	if req.Host != "" && !strings.EqualFold(req.Host, req.URL.Host) {

@@ -63,7 +63,7 @@ func Read(m *rpc.Message) (*Meta, *rpc.Error) {
 		return nil, malformed("params._meta must be an object")
 	}
 	own, others := 0, 0
-	for name, v := range rpc.Members(raw) {
+	for name, v := range strictjson.Members(raw, strictjson.Whole(raw)) {
 		known, err := x.take(name, v, raw)
 		switch {
 		case err != nil:
@@ -202,7 +202,7 @@ func malformed(why string) *rpc.Error {
 // claim reads name/version of a clientInfo object.
 func claim(info []byte) string {
 	var name, version string
-	for key, v := range rpc.Members(info) {
+	for key, v := range strictjson.Members(info, strictjson.Whole(info)) {
 		switch string(key) {
 		case "name":
 			name, _ = text(v.In(info))

@@ -31,7 +31,7 @@ func (x *exchange) callTool(ctx context.Context, m *rpc.Message, c *era.Context)
 	if e != nil && x.space.Prefixed {
 		edits = append(edits, strictjson.Change{Name: "name", Value: rpc.String(e.Name)})
 	}
-	return x.call(ctx, m, c, target{e: e, asked: name, args: args, edits: edits, unknown: unknown("tool", name)})
+	return x.call(ctx, m, c, target{e: e, asked: name, args: args, edits: edits, noun: "tool"})
 }
 
 // arguments are what a rule sees as args. Clients write null for none.
@@ -59,7 +59,7 @@ func (x *exchange) getPrompt(ctx context.Context, m *rpc.Message, c *era.Context
 	if e != nil && x.space.Prefixed {
 		edits = append(edits, strictjson.Change{Name: "name", Value: rpc.String(e.Name)})
 	}
-	return x.call(ctx, m, c, target{e: e, asked: name, args: args, edits: edits, unknown: unknown("prompt", name)})
+	return x.call(ctx, m, c, target{e: e, asked: name, args: args, edits: edits, noun: "prompt"})
 }
 
 func (x *exchange) readResource(ctx context.Context, m *rpc.Message, c *era.Context) ([]byte, error) {
@@ -81,7 +81,7 @@ func (x *exchange) complete(ctx context.Context, m *rpc.Message, c *era.Context)
 		if !ok {
 			return nil, rpc.BadParams("ref.name is missing or no string")
 		}
-		t.asked, t.unknown = name, unknown("prompt", name)
+		t.asked, t.noun = name, "prompt"
 		t.e = x.find(ctx, func(s *catalog.Space) *catalog.Entry { return s.Prompt(name) })
 		if t.e != nil && x.space.Prefixed {
 			t.edits = append(t.edits, strictjson.Change{Name: "ref", Value: rpc.With(m.Get(rpc.Ref), strictjson.Change{Name: "name", Value: rpc.String(t.e.Name)})})
@@ -129,9 +129,12 @@ func (x *exchange) first(c *era.Context, entries []*catalog.Entry) *catalog.Entr
 	return nil
 }
 
-// unknown is the answer for a name that does not exist. What is hidden from the caller gets the very same.
-func unknown(noun, name string) *rpc.Error {
-	return rpc.BadParams("unknown " + noun + ": " + clip(name))
+// nothing is the answer for a name that does not exist. What is hidden from the caller gets the very same.
+func (t *target) nothing() *rpc.Error {
+	if t.unknown != nil {
+		return t.unknown
+	}
+	return rpc.BadParams("unknown " + t.noun + ": " + clip(t.asked))
 }
 
 func noResource(c *era.Context, uri string) *rpc.Error {
@@ -149,9 +152,10 @@ type target struct {
 	asked     string         // the name the caller used
 	args      []byte
 	edits     []strictjson.Change
-	unknown   *rpc.Error
-	task      string // the server's id of the task that the request is about; empty: none
-	cacheable bool   // the modern revision wants cache hints on the result
+	noun      string     // what it is that may be unknown…
+	unknown   *rpc.Error // …or the answer when it is; nil: one that says noun and asked
+	task      string     // the server's id of the task that the request is about; empty: none
+	cacheable bool       // the modern revision wants cache hints on the result
 }
 
 // call carries a request to its server and adapts the answer to the caller's era.
@@ -159,7 +163,7 @@ func (x *exchange) call(ctx context.Context, m *rpc.Message, c *era.Context, t t
 	p := x.caller(c.Client).principal
 	if t.e == nil {
 		x.record(p, m.Method, t.asked, "unknown name")
-		return nil, t.unknown
+		return nil, t.nothing()
 	}
 	call := &Call{
 		Principal: p, Action: x.methods[m.Method].action, Entry: t.e, Method: m.Method,
@@ -180,7 +184,7 @@ func (x *exchange) call(ctx context.Context, m *rpc.Message, c *era.Context, t t
 	}
 	switch {
 	case errors.Is(err, ErrHidden):
-		return nil, t.unknown
+		return nil, t.nothing()
 	case err != nil:
 		return nil, err
 	}

@@ -73,6 +73,9 @@ func (x *exchange) serve(ctx context.Context, m *rpc.Message, c *era.Context) {
 
 // traced puts the caller's trace into ctx: that of params._meta, else that of the HTTP headers.
 func (x *exchange) traced(ctx context.Context, c *era.Context) context.Context {
+	if h := x.r.Header; c.TraceParent == "" && h["Traceparent"] == nil && h["Baggage"] == nil {
+		return ctx
+	}
 	w3c := propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
 	if c.TraceParent == "" {
 		return w3c.Extract(ctx, propagation.HeaderCarrier(x.r.Header))

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
+	"net/url"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -48,6 +51,9 @@ type Server struct {
 	self []byte // clientInfo
 	ids  atomic.Int64
 
+	url          *url.URL    // never changed, as are the headers that all requests and those with a body begin with
+	every, posts http.Header // not to be changed
+
 	peer     atomic.Pointer[wire.Peer]         // nil until Discover has settled the era
 	headers  atomic.Pointer[wire.ParamHeaders] // of the modern server's tools
 	lingers  atomic.Int32                      // streams in a row that it left open behind the answer
@@ -69,10 +75,29 @@ func New(cfg upstream.Config) (*Server, error) {
 	if err := cfg.Prepare(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, self: cfg.ClientInfo(), discover: make(chan struct{}, 1)}
+	template, err := http.NewRequest(http.MethodPost, cfg.URL.String(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("server %s has a URL that cannot be used: %w", cfg.Name, err)
+	}
+	s := &Server{cfg: cfg, self: cfg.ClientInfo(), url: template.URL, discover: make(chan struct{}, 1)}
+	s.every = http.Header{
+		"User-Agent":      {"tollgate/" + s.cfg.Version},
+		"Accept-Encoding": {"identity"}, // a compressed stream is late, and a small body can be a large answer
+	}
+	s.posts = maps.Clone(s.every)
+	s.posts["Content-Type"] = []string{"application/json"}
+	s.posts["Accept"] = []string{"application/json, text/event-stream"}
 	s.sessions.init(s)
 	s.feeds.init(s)
 	return s, nil
+}
+
+// headersOf are the headers that a request begins with.
+func (s *Server) headersOf(method string) http.Header {
+	if method == http.MethodPost {
+		return s.posts
+	}
+	return s.every
 }
 
 // Call implements upstream.Server.
@@ -93,8 +118,7 @@ func (s *Server) Call(ctx context.Context, x *upstream.Exchange) (*upstream.Answ
 	} else {
 		a, err = s.callLegacy(ctx, x)
 	}
-	var f *upstream.Fault
-	if errors.As(err, &f) && f.Kind == upstream.Unreachable && f.HTTP == 0 {
+	if f, ok := errors.AsType[*upstream.Fault](err); ok && f.Kind == upstream.Unreachable && f.HTTP == 0 {
 		s.cfg.Heard(upstream.Lost)
 	}
 	return a, err
@@ -212,8 +236,6 @@ func (t *turn) post(ctx context.Context, body []byte, o *wire.Request) (*http.Re
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "application/json, text/event-stream")
 	if o != nil && t.peer.Era == upstream.Modern {
 		var p wire.ParamHeaders
 		if known := t.server.headers.Load(); known != nil {
@@ -228,17 +250,16 @@ func (t *turn) post(ctx context.Context, body []byte, o *wire.Request) (*http.Re
 // request begins an HTTP request with the headers all of them have.
 func (t *turn) request(ctx context.Context, method string, body io.Reader) (*http.Request, error) {
 	c := &t.server.cfg
-	to := c.URL
+	to := t.server.url
 	if t.session != nil && t.session.pipe != nil && method == http.MethodPost {
 		to = t.session.pipe.endpoint
 	}
-	req, err := http.NewRequestWithContext(ctx, method, to.String(), body)
+	req, err := http.NewRequestWithContext(ctx, method, "", body)
 	if err != nil {
-		return nil, c.Fault(upstream.Unreachable, err, "has a URL that cannot be used")
+		return nil, err
 	}
-	h := req.Header
-	h.Set("User-Agent", "tollgate/"+c.Version)
-	h.Set("Accept-Encoding", "identity") // a compressed stream is late, and a small body can be a large answer
+	h := maps.Clone(t.server.headersOf(method))
+	req.URL, req.Host, req.Header = to, to.Host, h
 	if t.peer.Version != "" {
 		h.Set(sdk.HeaderProtocolVersion, t.peer.Version)
 	}
@@ -271,7 +292,7 @@ func (t *turn) ended(ctx context.Context, err error) error {
 func (t *turn) read(ctx context.Context, resp *http.Response) (*upstream.Answer, error) {
 	defer func() { _ = resp.Body.Close() }()
 	c := &t.server.cfg
-	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	kind := mediaType(resp.Header.Get("Content-Type"))
 	if e := resp.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return nil, c.Fault(upstream.Garbage, nil, "sent a compressed answer that nobody asked for")
 	}
@@ -298,6 +319,15 @@ func (t *turn) read(ctx context.Context, resp *http.Response) (*upstream.Answer,
 		return nil, c.Fault(upstream.Garbage, nil, "took the request without an answer (status %d)", resp.StatusCode)
 	}
 	return nil, c.Fault(upstream.Garbage, nil, "answered neither JSON nor an event stream")
+}
+
+// mediaType is a Content-Type without its parameters; empty: it is none.
+func mediaType(contentType string) string {
+	if contentType == "application/json" || contentType == "text/event-stream" {
+		return contentType
+	}
+	kind, _, _ := mime.ParseMediaType(contentType)
+	return kind
 }
 
 // refusal reads the answer of an HTTP error.

@@ -2,8 +2,8 @@ package wire
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -206,10 +206,13 @@ func appendInside(b, obj []byte) []byte {
 	return append(b, obj[v.Start+1:][inside.Start:inside.End]...)
 }
 
+// metaBytes is room for what a hop adds.
+const metaBytes = 448
+
 // Meta is params._meta of the request id for x on this hop: the caller's own members, and what the era and the trace
 // want. Nil: none.
 func (p *Peer) Meta(ctx context.Context, x *upstream.Exchange, id int64, self []byte) []byte {
-	b := appendInside([]byte{'{'}, x.Meta)
+	b := appendInside(append(make([]byte, 0, metaBytes+len(x.Meta)+len(x.Capabilities)), '{'), x.Meta)
 	add := func(name string, raw []byte) {
 		if len(b) > 1 {
 			b = append(b, ',')
@@ -280,13 +283,20 @@ func (p *Peer) declared(x *upstream.Exchange) []byte {
 	return append(b, '}')
 }
 
+const traceParentBytes = len("00-") + 2*16 + len("-") + 2*8 + len("-00")
+
 // TraceOf is the W3C trace context of ctx; empty: none.
 func TraceOf(ctx context.Context) (parent, state string) {
 	sc := trace.SpanContextFromContext(ctx)
 	if !sc.IsValid() {
 		return "", ""
 	}
-	return fmt.Sprintf("00-%s-%s-%s", sc.TraceID(), sc.SpanID(), sc.TraceFlags()), sc.TraceState().String()
+	id, span := sc.TraceID(), sc.SpanID()
+	var room [traceParentBytes]byte
+	b := append(hex.AppendEncode(append(room[:0], "00-"...), id[:]), '-')
+	b = append(hex.AppendEncode(b, span[:]), '-')
+	b = hex.AppendEncode(b, []byte{byte(sc.TraceFlags())})
+	return string(b), sc.TraceState().String()
 }
 
 // Notification is a notification to a server.
