@@ -89,8 +89,10 @@ type job struct {
 
 // outcome is what came of a step: a result or an error.
 type outcome struct {
-	OK    json.RawMessage `json:"ok"`
-	Error *failure        `json:"error"`
+	OK       json.RawMessage `json:"ok"`
+	Error    *failure        `json:"error"`
+	Progress int             `json:"progress"` // how often progress was told of
+	Asked    int             `json:"asked"`    // how often the client was asked
 }
 
 type failure struct {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,6 +51,36 @@ func Start(ctx context.Context, cfg Config) (*Gateway, error) {
 		return nil, errors.Join(err, g.Stop())
 	}
 	return g, nil
+}
+
+// Connected waits until the gateway is connected to all its servers.
+func (g *Gateway) Connected(ctx context.Context) error {
+	return g.wait(ctx, "connected to all its servers", func(ctx context.Context) bool {
+		var health struct{ Servers []struct{ State string } }
+		if err := fetch(ctx, g.URL()+"/readyz", &health); err != nil {
+			return false
+		}
+		for _, s := range health.Servers {
+			if s.State != "ready" {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// fetch reads the JSON at url.
+func fetch(ctx context.Context, url string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	return json.NewDecoder(resp.Body).Decode(into)
 }
 
 // readAddresses reads from the log where the gateway listens, and reports whether it says so.

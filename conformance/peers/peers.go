@@ -57,6 +57,12 @@ func (n *Node) Server(pkg string, args ...string) []string {
 	return append([]string{n.Binary(), filepath.Join(n.Package(pkg), "dist", "index.js")}, args...)
 }
 
+// Inspector is the argv of the Inspector's command line.
+func (n *Node) Inspector(args ...string) []string {
+	launcher := filepath.Join(n.Package("@modelcontextprotocol/inspector"), "clients", "launcher", "build", "index.js")
+	return append([]string{n.Binary(), launcher, "--cli"}, args...)
+}
+
 // Package is the directory of an installed package.
 func (n *Node) Package(pkg string) string {
 	return filepath.Join(n.dir, "node_modules", filepath.FromSlash(pkg))
@@ -128,6 +134,11 @@ func (p *Python) install(ctx context.Context, log io.Writer, r Requirement) erro
 
 // Program is the path of a program of the virtual environment.
 func (p *Python) Program(name string) string { return filepath.Join(p.dir, "bin", name) }
+
+// Script is the argv of a script of conformance/python.
+func (p *Python) Script(name string) []string {
+	return []string{p.Program("python"), filepath.Join(p.scripts, name)}
+}
 
 // Run runs a script of conformance/python: in goes to its standard input as JSON, its output is read into out.
 func (p *Python) Run(ctx context.Context, script string, in, out any) error {
