@@ -222,11 +222,13 @@ type whole struct {
 
 // carry carries x, which is c on its way, to the server and reads the answer that c is given.
 func (s *served) carry(ctx context.Context, c *front.Call, x *upstream.Exchange) (whole, error) {
-	send := s.up.Call
+	var a *upstream.Answer
+	var err error
 	if x.Tasks = s.mayBecomeTask(c); x.Tasks && x.Era == upstream.Legacy {
-		send = s.finish
+		a, err = s.finish(ctx, c, x)
+	} else {
+		a, err = s.up.Call(ctx, x)
 	}
-	a, err := send(ctx, x)
 	switch {
 	case err != nil:
 		return whole{}, err

@@ -42,6 +42,7 @@ type follower struct {
 	s *served
 	x upstream.Exchange // the call
 
+	rounds rounds // for the questions of the task
 	mu       sync.Mutex // guards progress: the server may speak while a call is made
 	progress float64    // the highest told to the caller
 
@@ -52,8 +53,8 @@ type follower struct {
 }
 
 // finish carries x and, when it becomes a task, waits for that to end. What the server answers in the end is its answer.
-func (s *served) finish(ctx context.Context, x *upstream.Exchange) (*upstream.Answer, error) {
-	f := &follower{s: s, x: *x, asked: map[string]bool{}}
+func (s *served) finish(ctx context.Context, c *front.Call, x *upstream.Exchange) (*upstream.Answer, error) {
+	f := &follower{s: s, x: *x, rounds: rounds{c: c, pages: map[string]string{}}, asked: map[string]bool{}}
 	if x.Notify != nil && x.ProgressToken != nil {
 		f.x.Notify = func(method string, params []byte) {
 			if method == "notifications/progress" {
@@ -75,11 +76,10 @@ func (s *served) finish(ctx context.Context, x *upstream.Exchange) (*upstream.An
 		return nil, s.garbage(err)
 	}
 	f.id = t.ID
-	a, err = f.follow(ctx, t)
-	var lost *upstream.Fault
-	if ctx.Err() != nil || errors.As(err, &lost) {
+	if a, err = f.follow(ctx, t); err != nil {
 		f.cancel(ctx)
 	}
+	f.rounds.over()
 	return a, err
 }
 
@@ -112,7 +112,7 @@ func (f *follower) follow(ctx context.Context, t *era.TaskState) (*upstream.Answ
 		if f.tell(t) {
 			wait = pollFirst
 		}
-		if err := f.answer(ctx, t.Questions); err != nil {
+		if err := f.answer(ctx, t); err != nil {
 			return nil, err
 		}
 		pause := min(max(t.Poll, pollOften), pollSeldom)
@@ -142,12 +142,8 @@ func (f *follower) poll(ctx context.Context, pause time.Duration) (*era.TaskStat
 		}
 		pause = min(pause, left) // it is asked for a last time when it may still be there
 	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := sleep(ctx, pause); err != nil {
+		return nil, err
 	}
 	a, err := f.send(ctx, "tasks/get", nil)
 	switch {
@@ -225,66 +221,50 @@ func (f *follower) tell(t *era.TaskState) bool {
 	return true
 }
 
-// answer puts the questions of the task that the caller has not been asked yet to it, all at a time, and hands the answers
-// to the server. An error ends the call: the caller does not answer, and so the task cannot go on.
-func (f *follower) answer(ctx context.Context, questions []byte) error {
+// answer puts the questions of the task that the caller has not been asked yet to it and hands the answers to the server.
+// An error ends the call: the caller does not answer, and so the task cannot go on.
+func (f *follower) answer(ctx context.Context, t *era.TaskState) error {
+	if t.Status != era.TaskInput || !t.Asks {
+		return nil
+	}
+	in, err := t.Input()
+	if err != nil {
+		return f.s.garbage(err)
+	}
+	fresh := in.Requests[:0]
+	for _, q := range in.Requests {
+		if !f.asked[q.Key] {
+			f.asked[q.Key] = true
+			fresh = append(fresh, q)
+		}
+	}
+	switch {
+	case len(fresh) == 0:
+		return nil
+	case len(f.asked) > taskAsksMax:
+		return lost("the server's task asks more than " + strconv.Itoa(taskAsksMax) + " questions")
+	case f.x.Ask == nil:
+		return lost("the server's task asks something, and the client cannot be asked")
+	}
 	if !f.ends.IsZero() {
 		var stop context.CancelFunc
 		ctx, stop = context.WithDeadline(ctx, f.ends)
 		defer stop()
 	}
-	var keys []string
-	var asks []func() *upstream.Answer
-	for name, v := range rpc.Members(questions) {
-		key := string(name)
-		if f.asked[key] {
-			continue
-		}
-		if f.asked[key] = true; len(f.asked) > taskAsksMax {
-			return lost("the server's task asks more than " + strconv.Itoa(taskAsksMax) + " questions")
-		}
-		method, params, ok := question(v.In(questions))
-		if !ok || f.x.Ask == nil {
-			return lost("the server's task asks something that the client cannot be asked")
-		}
-		keys, asks = append(keys, key), append(asks, func() *upstream.Answer { return f.x.Ask(ctx, method, params) })
+	answers, err := f.rounds.askAll(ctx, fresh)
+	if err != nil {
+		return err
 	}
-	if keys == nil {
-		return nil
-	}
-	answers := make([]*upstream.Answer, len(asks))
-	var wg sync.WaitGroup
-	for i, ask := range asks {
-		wg.Go(func() { answers[i] = ask() })
-	}
-	wg.Wait()
 	b := []byte(`,"inputResponses":{`)
-	for i, a := range answers {
-		if a.Error != nil {
-			return lost("the client did not answer what the server's task asked")
-		}
+	for i, q := range fresh {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(append(strictjson.Quote(b, keys[i]), ':'), a.Result...)
+		b = append(append(strictjson.Quote(b, q.Key), ':'), answers[i]...)
 	}
 	a, err := f.send(ctx, "tasks/update", append(b, '}'))
 	if err == nil && a.Error != nil {
 		err = lost("the server did not take the answers to what its task asked")
 	}
 	return err
-}
-
-// question reads one of inputRequests.
-func question(raw []byte) (method string, params []byte, ok bool) {
-	for name, v := range rpc.Members(raw) {
-		switch string(name) {
-		case "method":
-			text, err := strictjson.Unquote(v.In(raw))
-			method, ok = text, err == nil && text != ""
-		case "params":
-			params = v.In(raw)
-		}
-	}
-	return method, params, ok
 }

@@ -120,13 +120,13 @@ func TestLegacyCallersGetTheResultOfATask(t *testing.T) {
 			reached:  []string{`tasks/update {"taskId":"7","inputResponses":{"k":{"action":"accept","content":{"message":"sure?"}},"l\"":{"action":"accept","content":}}}`},
 			polls:    3, takes: 2 * time.Second, ledger: "posted ok cost 5",
 		}, {
-			name: "asks and is not answered", call: made(``), get: []answer{is("input_required", asks)},
+			name: "asks and is not answered", call: made(``), get: []answer{is("input_required", `,"inputRequests":{"k":{"method":"elicitation/create","params":{"message":"sure?"}}}`)},
 			ask: func(context.Context, string, []byte) *upstream.Answer {
 				return &upstream.Answer{Error: &upstream.RPCError{Code: -1, Raw: []byte(`{"code":-1,"message":"no"}`)}}
 			},
-			want:     `-32603 the client did not answer what the server's task asked {"tollgate":{"kind":"task_lost"}}`,
+			want:     `-32603 the server asked for elicitation/create, which the client did not answer: no {"tollgate":{"kind":"input"}}`,
 			progress: []string{`"progress":1,"message":"working"`, `"progress":2,"message":"input_required"`},
-			asked:    []string{`elicitation/create {"message":"sure?"}`, `roots/list `},
+			asked:    []string{`elicitation/create {"message":"sure?"}`},
 			reached:  []string{`tasks/cancel {"taskId":"7"}`}, polls: 1, takes: pollFirst, ledger: "posted cut cost 5 estimated",
 		}, {
 			name: "forgotten", call: made(``), get: []answer{{Error: json.RawMessage(`{"code":-32602,"message":"Task not found"}`)}},

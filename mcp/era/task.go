@@ -30,9 +30,11 @@ type TaskState struct {
 	TTL     time.Duration // from its making; 0: without end
 	Poll    time.Duration // how long to wait before asking again; 0: the server does not say
 
-	Result    []byte // raw; of a completed one
-	Error     []byte // raw; of a failed one
-	Questions []byte // raw inputRequests; of one that waits for input
+	Result []byte // raw; of a completed one
+	Error  []byte // raw; of a failed one
+	Asks   bool   // of one that waits for input: it says for which
+
+	raw []byte
 }
 
 var taskPaths = strictjson.Compile("taskId", "status", "statusMessage", "ttlMs", "pollIntervalMs", "result", "error", "inputRequests")
@@ -43,7 +45,7 @@ func ReadTask(raw []byte) (*TaskState, error) {
 	if err := taskPaths.Scan(raw, resultLimits, at[:]); err != nil {
 		return nil, fmt.Errorf("reading a task: %w", err)
 	}
-	t := &TaskState{TTL: milliseconds(at[3].In(raw)), Poll: milliseconds(at[4].In(raw))}
+	t := &TaskState{raw: raw, TTL: milliseconds(at[3].In(raw)), Poll: milliseconds(at[4].In(raw))}
 	var ok, named bool
 	t.ID, named = text(at[0].In(raw))
 	t.Status, ok = text(at[1].In(raw))
@@ -59,9 +61,8 @@ func ReadTask(raw []byte) (*TaskState, error) {
 	case !named || t.ID == "" || len(t.ID) > taskIDBytesMax:
 		return nil, fmt.Errorf("reading a task: taskId is missing, empty or longer than %d bytes", taskIDBytesMax)
 	case t.Status == TaskWorking, t.Status == TaskCancelled:
-	case t.Status == TaskInput && !at[7].Present(): // as when it is made: what it asks is told by tasks/get
-	case t.Status == TaskInput:
-		t.Questions = object(at[7])
+	case t.Status == TaskInput: // as it is made it does not say for which input
+		t.Asks = at[7].Present()
 	case t.Status == TaskCompleted && !at[5].Present():
 	case t.Status == TaskCompleted:
 		t.Result = object(at[5])
@@ -76,6 +77,9 @@ func ReadTask(raw []byte) (*TaskState, error) {
 	}
 	return t, nil
 }
+
+// Input is what a task waits for that Asks.
+func (t *TaskState) Input() (*Input, error) { return (&Result{Raw: t.raw}).Input() }
 
 // milliseconds reads a raw number of milliseconds; 0: it is none, or beyond a year, which is as good as without end.
 func milliseconds(raw []byte) time.Duration {
