@@ -19,10 +19,12 @@ func (b *backend) Subscribe(ctx context.Context, c *front.Call, updated func(par
 	}
 	defer leave()
 	call := policy.Call{
-		Principal: c.Principal, Action: policy.ResourceSubscribe, Upstream: c.Entry.Server, Target: c.Entry.Name, Tool: &c.Entry.Tool,
+		Principal: c.Principal, Action: c.Action, Upstream: c.Entry.Server, Target: c.Entry.Name, Tool: &c.Entry.Tool,
 	}
 	err = g.cfg.Gate.Do(ctx, call, ledger.Hold{}, func(ctx context.Context, p *gate.Permit) error {
-		cancel, a, err := s.up.Subscribe(ctx, exchangeOf(c, p), updated)
+		x := exchangeOf(c, p)
+		x.Tasks = c.Task != ""
+		cancel, a, err := s.up.Subscribe(ctx, x, updated)
 		switch {
 		case err != nil:
 			s.failed(p, err)

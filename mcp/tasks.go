@@ -42,7 +42,7 @@ type follower struct {
 	s *served
 	x upstream.Exchange // the call
 
-	rounds rounds // for the questions of the task
+	rounds   rounds     // for the questions of the task
 	mu       sync.Mutex // guards progress: the server may speak while a call is made
 	progress float64    // the highest told to the caller
 

@@ -22,7 +22,7 @@ type client struct {
 
 // serve serves a front on loopback.
 func serve(t testing.TB, h *hall, auth Authenticator) (*Front, string) {
-	f := New(Config{Auth: auth, Backend: h, Version: "1"})
+	f := New(Config{Auth: auth, Backend: h, Version: "1", Sealer: sealer(1)})
 	srv := httptest.NewServer(f)
 	t.Cleanup(func() {
 		f.Close()

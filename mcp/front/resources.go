@@ -30,6 +30,7 @@ type updates struct {
 
 	mu      sync.Mutex // guards what follows
 	waiting [][]byte   // params, in the order they came
+	tasks   []taskNews
 }
 
 func newUpdates() *updates { return &updates{wake: make(chan struct{}, 1)} }
@@ -216,45 +217,51 @@ func (s *session) dropAll() {
 	}
 }
 
-// subscribeAll has the resources watched that a listen request names, and returns which of them are: the others, unknown,
-// hidden or of servers without subscriptions, are left out of what is acknowledged. stop ends them all.
+// subscribeAll has the resources watched that a listen request names; see watchAll.
 func (x *exchange) subscribeAll(ctx context.Context, m *rpc.Message, c *era.Context, to *updates) (uris []string, stop func(), err error) {
+	return x.watchAll(m, "resourceSubscriptions", func(x *exchange, uri string) (func(), error) { return x.watchResource(ctx, c, uri, to) })
+}
+
+// watchAll has watch called for all texts of a member of a listen request's notifications, a few at a time, and returns
+// those that it did not fail for: the others, unknown, hidden or of servers that do not tell of such, are left out of what
+// is acknowledged. stop ends all. kept is nil when the request does not have the member.
+func (x *exchange) watchAll(m *rpc.Message, member string, watch func(*exchange, string) (stop func(), err error)) (kept []string, stop func(), err error) {
 	params := m.Get(rpc.Params)
-	list := strictjson.Lookup(params, strictjson.Lookup(params, strictjson.Whole(params), "notifications"), "resourceSubscriptions")
+	list := strictjson.Lookup(params, strictjson.Lookup(params, strictjson.Whole(params), "notifications"), member)
 	if !list.Present() || list.Kind == 'n' {
 		return nil, func() {}, nil
 	}
 	var asked []string
 	for _, v := range strictjson.Elements(params, list) {
-		uri, err := strictjson.Unquote(v.In(params))
+		text, err := strictjson.Unquote(v.In(params))
 		if v.Kind != '"' || err != nil {
-			return nil, nil, rpc.BadParams("resourceSubscriptions must be URIs")
+			return nil, nil, rpc.BadParams(member + " must be strings")
 		}
-		if !slices.Contains(asked, uri) {
-			asked = append(asked, uri)
+		if !slices.Contains(asked, text) {
+			asked = append(asked, text)
 		}
 	}
 	if list.Kind != '[' || len(asked) > subscriptionsMax {
-		return nil, nil, rpc.BadParams("resourceSubscriptions must be an array of at most 256 URIs")
+		return nil, nil, rpc.BadParams(member + " must be an array of at most 256 strings")
 	}
 	stops := make([]func(), len(asked))
 	slots := make(chan struct{}, subscribeParallel)
 	var wg sync.WaitGroup
-	for i, uri := range asked {
+	for i, text := range asked {
 		slots <- struct{}{}
 		wg.Go(func() {
 			one := *x // find may look the space up anew
-			stops[i], _ = one.watchResource(ctx, c, uri, to)
+			stops[i], _ = watch(&one, text)
 			<-slots
 		})
 	}
 	wg.Wait()
-	for i, uri := range asked {
+	for i, text := range asked {
 		if stops[i] != nil {
-			uris = append(uris, uri)
+			kept = append(kept, text)
 		}
 	}
-	return uris, func() {
+	return kept, func() {
 		for _, stop := range stops {
 			if stop != nil {
 				stop()

@@ -85,6 +85,11 @@ func (x *exchange) listen(ctx context.Context, m *rpc.Message, c *era.Context) (
 		return nil, err
 	}
 	defer stop()
+	tasks, stopTasks, err := x.followAll(ctx, m, c, changes)
+	if err != nil {
+		return nil, err
+	}
+	defer stopTasks()
 	var want [len(watched)]bool
 	tag := append(append([]byte(`"_meta":{"`+era.KeySubscription+`":`), m.ID...), '}')
 	ack := []byte(`{"notifications":{`)
@@ -94,11 +99,14 @@ func (x *exchange) listen(ctx context.Context, m *rpc.Message, c *era.Context) (
 		}
 	}
 	if uris != nil {
-		ack = appendStrings(append(ack, `"resourceSubscriptions":`...), uris)
+		ack = append(appendStrings(append(ack, `"resourceSubscriptions":`...), uris), ',')
+	}
+	if tasks != nil {
+		ack = appendStrings(append(ack, `"taskIds":`...), tasks)
 	}
 	ack = append(bytes.TrimSuffix(ack, []byte{','}), `},`...)
 	x.out.notify("notifications/subscriptions/acknowledged", append(append(ack, tag...), '}'))
-	if want != [len(watched)]bool{} || uris != nil {
+	if want != [len(watched)]bool{} || uris != nil || tasks != nil {
 		x.listenOn(ctx, c.Client, want, changes, append(append([]byte{'{'}, tag...), '}'))
 	}
 	return append(append([]byte(`{"resultType":"complete",`), tag...), '}'), nil
@@ -132,6 +140,9 @@ func (x *exchange) listenOn(ctx context.Context, client string, want [len(watche
 	x.watch(ctx, client, changes, lists, func() {
 		for _, update := range changes.take() {
 			x.out.notify(resourceUpdated, tagged(update, meta))
+		}
+		for _, news := range changes.takeTasks() {
+			x.out.notify("notifications/tasks", tagged(news.params, meta))
 		}
 	})
 }

@@ -117,3 +117,68 @@ func FuzzUnseal(f *testing.F) {
 		}
 	})
 }
+
+// TestListenToTasks follows tasks on a stream: only those that are the caller's and that their servers tell of.
+func TestListenToTasks(t *testing.T) {
+	h := newHall()
+	emit := make(chan func([]byte), 1)
+	stopped := make(chan string, 4)
+	h.subscribe = func(_ context.Context, c *Call, updated func([]byte)) (func(), error) {
+		if c.Action != policy.TaskGet || c.Method != "tasks/get" || c.Entry.Name != "t" {
+			t.Errorf("subscribed as %+v", c)
+		}
+		if c.Task != "7" {
+			return nil, rpc.BadParams("no such task")
+		}
+		emit <- updated
+		return func() { stopped <- c.Task }, nil
+	}
+	who := anybody()
+	f, url := serve(t, h, who)
+	alice := ownerOf(&who.Principal)
+	id := f.seal(task{alice, "srv", "t", "7"})
+	list := []string{id, f.seal(task{alice, "srv", "t", "8"}), f.seal(task{alice, "srv", "gone", "7"}), f.seal(task{owner{key: "bob"}, "srv", "t", "7"}), "7", id}
+	quoted := appendStrings(nil, list)
+	c := &client{t: t, url: url, accept: "text/event-stream"}
+	ctx, cancel := context.WithCancel(t.Context())
+	ask := func(meta string) *http.Response {
+		return c.send(ctx, "POST", fmt.Sprintf(`{"jsonrpc":"2.0","id":"L","method":"subscriptions/listen","params":{"notifications":{"taskIds":%s},"_meta":%s}}`, quoted, meta),
+			"Mcp-Protocol-Version: 2026-07-28", "Mcp-Method: subscriptions/listen")
+	}
+	refused := ask(strings.Replace(declaresTasks, `"extensions":`, `"else":`, 1))
+	if got := body(t, refused); refused.StatusCode != http.StatusBadRequest || !strings.Contains(got, `"code":-32021`) {
+		t.Errorf("%d %s", refused.StatusCode, got)
+	}
+	stream := c.events(ask(declaresTasks))
+	const tag = `"io.modelcontextprotocol/subscriptionId":"L"`
+	want := func(w string) {
+		t.Helper()
+		if got := stream.next(); got != w {
+			t.Errorf("got  %s\nwant %s", got, w)
+		}
+	}
+	want(`{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"notifications":{"taskIds":["` + id + `"]},"_meta":{` + tag + `}}}`)
+	tell := <-emit
+	tell([]byte(`{"taskId":"7","status":"working","n":1e2,"_meta":{"theirs":1}}`))
+	want(`{"jsonrpc":"2.0","method":"notifications/tasks","params":{"taskId":"` + id + `","status":"working","n":1e2,"_meta":{"theirs":1,` + tag + `}}}`)
+	tell([]byte(`{"taskId":"7","status":"completed","result":{"content":[],"_meta":{"io.modelcontextprotocol/serverInfo":{}}}}`))
+	want(`{"jsonrpc":"2.0","method":"notifications/tasks","params":{"taskId":"` + id + `","status":"completed","result":{"content":[],"_meta":{}},"_meta":{` + tag + `}}}`)
+	cancel()
+	if got := <-stopped; got != "7" {
+		t.Error("stopped", got)
+	}
+}
+
+func TestNewsOfATaskIsItsNewest(t *testing.T) {
+	u := newUpdates()
+	u.addTask("a", []byte(`{"taskId":"1","status":"working"}`))
+	u.addTask("b", []byte(`{"taskId":"2","status":"working"}`))
+	u.addTask("a", []byte(`{"taskId":"1","status":"completed"}`))
+	got := u.takeTasks()
+	if len(got) != 2 || string(got[0].params) != `{"taskId":"b","status":"working"}` || string(got[1].params) != `{"taskId":"a","status":"completed"}` {
+		t.Errorf("%q", got)
+	}
+	if len(u.takeTasks()) != 0 {
+		t.Error("told twice")
+	}
+}

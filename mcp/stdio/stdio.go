@@ -271,7 +271,7 @@ func (s *Server) handshake(ctx context.Context, p *pipe) error {
 		}
 	}
 	p.peer = &wire.Peer{Era: upstream.Legacy}
-	a, err := do(ctx, "initialize", wire.Initialize(s.self, wire.Abilities{}, ""))
+	a, err := do(ctx, "initialize", wire.Initialize(s.self, wire.OwnAbilities(), ""))
 	if err != nil {
 		return err
 	}

@@ -133,7 +133,7 @@ func TestOlderServersAreNotToldOfModes(t *testing.T) {
 		if got := `{"version":"` + version + `","declared":` + want + `}`; string(a.Result) != got {
 			t.Errorf("%s, want %s", a.Result, got)
 		}
-		if got := s.Declared("session-1"); got != "{}" {
+		if got := s.Declared("session-1"); got != `{"extensions":{"io.modelcontextprotocol/ui":{"mimeTypes":["text/html;profile=mcp-app"]}}}` {
 			t.Errorf("the gateway's own session declares %s", got)
 		}
 	}

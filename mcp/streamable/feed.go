@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,9 +43,9 @@ type feed struct {
 
 // tap is one stream of a feed; it is opened again when it breaks.
 type tap struct {
-	uris  []string
+	names []string // of what it tells of
 	stop  context.CancelFunc
-	first chan *upstream.Answer // holds one: a refusal, or nil once uris are those that the server acknowledged
+	first chan *upstream.Answer // holds one: a refusal, or nil once names are those that the server acknowledged
 	told  sync.Once
 	dead  chan struct{} // closed when it has ended for good
 }
@@ -58,26 +59,30 @@ func (fs *feeds) init(s *Server) {
 func (fs *feeds) subscribe(ctx context.Context, x *upstream.Exchange, p *wire.Peer, updated func(params []byte)) (stop func(), a *upstream.Answer, err error) {
 	key, behalf := fs.server.sessions.keyOf(x, true)
 	key.able, key.client = wire.Abilities{}, "" // a stream of changes asks nothing
-	f, w, release, err := fs.hold(ctx, key, behalf, x.Name)
+	name, ok := nameOf(x)
+	if !ok {
+		return nil, upstream.NoSubscriptions(), nil
+	}
+	f, w, release, err := fs.hold(ctx, key, behalf, name)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer release()
-	if f.on == nil || f.on.over() || !slices.Contains(f.on.uris, x.Name) {
-		next, a, err := fs.open(ctx, f, p, fs.watchedIn(f, x.Name))
-		if err == nil && a == nil && !slices.Contains(next.uris, x.Name) {
-			a = &upstream.Answer{Error: upstream.NewError(wire.CodeMethod, "this server does not tell of changes of this resource")}
+	if f.on == nil || f.on.over() || !slices.Contains(f.on.names, name) {
+		next, a, err := fs.open(ctx, f, p, fs.watchedIn(f, name))
+		if err == nil && a == nil && !slices.Contains(next.names, name) {
+			a = &upstream.Answer{Error: upstream.NewError(wire.CodeMethod, "this server does not tell of changes of this")}
 			next.stop()
 		}
 		if err != nil || a != nil {
-			fs.unwatched(f, x.Name, w)
+			fs.unwatched(f, name, w)
 			return nil, a, err
 		}
 		f.turnTo(next)
 	}
 	one := w.add(updated)
 	var once sync.Once
-	return func() { once.Do(func() { w.remove(one); fs.unwatch(f, p, x.Name, w) }) }, nil, nil
+	return func() { once.Do(func() { w.remove(one); fs.unwatch(f, p, name, w) }) }, nil, nil
 }
 
 // turnTo makes next the stream of f. The token of f is held.
@@ -192,8 +197,8 @@ func (fs *feeds) unwatch(f *feed, p *wire.Peer, uri string, w *watched) {
 	})
 }
 
-// open opens a stream that tells of uris and waits for what the server acknowledges.
-func (fs *feeds) open(ctx context.Context, f *feed, p *wire.Peer, uris []string) (*tap, *upstream.Answer, error) {
+// open opens a stream that tells of what is watched under names and waits for what the server acknowledges.
+func (fs *feeds) open(ctx context.Context, f *feed, p *wire.Peer, names []string) (*tap, *upstream.Answer, error) {
 	s := fs.server
 	fs.mu.Lock()
 	if fs.closed {
@@ -201,7 +206,7 @@ func (fs *feeds) open(ctx context.Context, f *feed, p *wire.Peer, uris []string)
 		return nil, nil, s.cfg.Fault(upstream.Unreachable, nil, "is being disconnected")
 	}
 	living, stop := context.WithCancel(fs.base)
-	t := &tap{uris: uris, stop: stop, first: make(chan *upstream.Answer, 1), dead: make(chan struct{})}
+	t := &tap{names: names, stop: stop, first: make(chan *upstream.Answer, 1), dead: make(chan struct{})}
 	fs.wg.Go(func() {
 		defer stop()
 		defer close(t.dead)
@@ -240,14 +245,14 @@ func (fs *feeds) run(living context.Context, f *feed, p *wire.Peer, t *tap) {
 	s := fs.server
 	call := s.cfg.Own(policy.SessionOpen)
 	call.OnBehalf = f.behalf
-	wanted := append(stringsIn([]byte(`{"resourceSubscriptions":`), t.uris), '}')
 	_ = s.cfg.Gate.Do(living, call, ledger.Hold{}, func(ctx context.Context, permit *gate.Permit) error {
-		turn, open := s.listenRequest(ctx, permit, p, wanted)
+		turn, open := s.listenRequest(ctx, permit, p, notificationsOf(t.names))
+		turn.exchange.Tasks = true
 		s.keepListening(ctx, &listener{
 			turn: turn, open: open,
 			begun: func(missed bool) {
 				if missed {
-					fs.missed(f)
+					fs.missed(ctx, permit, f, p)
 				}
 			},
 			take: func(_ context.Context, m *wire.Message) error { return fs.take(f, t, m) },
@@ -268,9 +273,20 @@ func (fs *feeds) take(f *feed, t *tap, m *wire.Message) error {
 	switch m.Method {
 	case "notifications/subscriptions/acknowledged":
 		t.told.Do(func() {
-			t.uris = wire.Texts(m.Param("notifications"), "resourceSubscriptions")
+			t.names = acknowledged(m.Param("notifications"))
 			t.first <- nil
 		})
+	case "notifications/tasks":
+		id, err := wire.Text(m.Param("taskId"))
+		if err != nil {
+			return errors.New("a task without an id")
+		}
+		fs.mu.Lock()
+		w := f.resources[taskPrefix+id]
+		fs.mu.Unlock()
+		if w != nil {
+			w.tell(wire.WithoutSubscription(m.Params()))
+		}
 	case "notifications/resources/updated":
 		uri, err := wire.Text(m.Param("uri"))
 		if err != nil {
@@ -287,13 +303,17 @@ func (fs *feeds) take(f *feed, t *tap, m *wire.Message) error {
 	return nil
 }
 
-// missed tells of every resource of f: while its stream was not there they may have changed.
-func (fs *feeds) missed(f *feed) {
+// missed tells of all that is watched on f: while its stream was not there it may have changed.
+func (fs *feeds) missed(ctx context.Context, permit *gate.Permit, f *feed, p *wire.Peer) {
 	fs.mu.Lock()
 	all := maps.Clone(f.resources)
 	fs.mu.Unlock()
-	for uri, w := range all {
-		w.tell(wire.Object("uri", uri))
+	for name, w := range all {
+		if strings.HasPrefix(name, taskPrefix) {
+			fs.missedTask(ctx, permit, p, name, w)
+		} else {
+			w.tell(wire.Object("uri", name))
+		}
 	}
 }
 

@@ -53,8 +53,12 @@ func (s *Server) greet(ctx context.Context, permit *gate.Permit, in *session) er
 	if p := s.peer.Load(); p != nil && p.Era == upstream.Legacy {
 		version = p.Version
 	}
+	able := in.key.able
+	if in.key == (sessionKey{}) {
+		able = wire.OwnAbilities()
+	}
 	in.peer = &wire.Peer{Era: upstream.Legacy}
-	x := &upstream.Exchange{Permit: permit, Method: "initialize", Params: wire.Initialize(s.self, in.key.able, version)}
+	x := &upstream.Exchange{Permit: permit, Method: "initialize", Params: wire.Initialize(s.self, able, version)}
 	id := s.ids.Add(1)
 	t := &turn{server: s, exchange: x, id: id, peer: in.peer, session: in, ctx: ctx, retry: retryDefault}
 	if in.pipe != nil {

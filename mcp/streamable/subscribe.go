@@ -92,7 +92,7 @@ func (s *Server) Subscribe(ctx context.Context, x *upstream.Exchange, updated fu
 		return nil, nil, s.cfg.Fault(upstream.Unreachable, nil, "is not connected yet")
 	case p.Era == upstream.Modern:
 		return s.feeds.subscribe(ctx, x, p, updated)
-	case !p.Subscribes:
+	case !p.Subscribes, x.Method == upstream.TasksGet:
 		return nil, upstream.NoSubscriptions(), nil
 	}
 	ss := &s.sessions

@@ -85,7 +85,8 @@ type Server interface {
 	// notifications/resources/updated about it, from one goroutine at a time, until stop is called, which may be done more
 	// than once and does not wait. What the server has to be asked for it is asked under x.Permit, which is not settled
 	// here. An Answer is an error of the server's; the caller is then not subscribed and stop is nil. Watchers of one
-	// resource share what can be shared without one principal seeing another's.
+	// resource share what can be shared without one principal seeing another's. With the method TasksGet it is the task of
+	// the id x.Name that is watched, and each notifications/tasks about it that is told.
 	Subscribe(ctx context.Context, x *Exchange, updated func(params []byte)) (stop func(), a *Answer, err error)
 
 	// Tell passes a notification of a client (notifications/roots/list_changed) on to the sessions that are kept for it. It
@@ -110,6 +111,9 @@ type Counts struct {
 	Questions  int64 // carried to callers, since the start
 	Reconnects int64 // sessions, streams and children opened again after they were lost, since the start
 }
+
+// TasksGet is the method by which a modern server tells of a task.
+const TasksGet = "tasks/get"
 
 // Exchange is one request on its way to a server, with all that its caller said about it.
 type Exchange struct {

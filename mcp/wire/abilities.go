@@ -63,6 +63,9 @@ func AbilitiesOf(x *upstream.Exchange, version string) Abilities {
 	return a.In(version)
 }
 
+// OwnAbilities are those of sessions in which the gateway lists: it can be asked nothing, and declares what shapes lists.
+func OwnAbilities() Abilities { return Abilities{Extensions: apps} }
+
 // In is the part of a that a server which speaks version knows of.
 func (a Abilities) In(version string) Abilities {
 	if version < newestLegacy { // url mode, tools and context came with it

@@ -11,6 +11,8 @@ const (
 	appsExtension = "io.modelcontextprotocol/ui"
 	// apps is what the gateway itself declares when it lists: what a server offers to apps is for the gateway's clients to use.
 	apps = `{"` + appsExtension + `":{"mimeTypes":["text/html;profile=mcp-app"]}}`
+	// own are the gateway's own capabilities.
+	own = `{"extensions":` + apps + `}`
 )
 
 // offers reports whether a server with these capabilities offers an extension.

@@ -248,8 +248,9 @@ func (p *Peer) Meta(ctx context.Context, x *upstream.Exchange, id int64, self []
 // gateway itself, when it lists, declares what shapes lists.
 func (p *Peer) declared(x *upstream.Exchange) []byte {
 	b := []byte{'{'}
+	capabilities := x.Capabilities
 	if x.Era == "" {
-		return append(append(append(b, `"extensions":`...), apps...), '}')
+		capabilities = []byte(own)
 	}
 	var theirs strictjson.Value
 	asks := x.Era == upstream.Modern || x.Ask != nil
@@ -257,24 +258,24 @@ func (p *Peer) declared(x *upstream.Exchange) []byte {
 		if len(b) > 1 {
 			b = append(b, ',')
 		}
-		b = append(append(b, x.Capabilities[v.Name:v.Start]...), value...)
+		b = append(append(b, capabilities[v.Name:v.Start]...), value...)
 	}
-	for name, v := range strictjson.Members(x.Capabilities, strictjson.Whole(x.Capabilities)) {
+	for name, v := range strictjson.Members(capabilities, strictjson.Whole(capabilities)) {
 		switch string(name) {
 		case "elicitation", "sampling":
 			if asks {
-				add(v, v.In(x.Capabilities))
+				add(v, v.In(capabilities))
 			}
 		case "roots":
 			if asks && v.Kind == '{' { // that they changed cannot be told to a modern server
-				e := strictjson.Rewrite(x.Capabilities, v, strictjson.Change{Name: "listChanged"})
+				e := strictjson.Rewrite(capabilities, v, strictjson.Change{Name: "listChanged"})
 				add(v, e.With)
 			}
 		case "extensions":
 			theirs = v
 		}
 	}
-	if e := extensions(x.Capabilities, theirs, p.Capabilities, x.Tasks); e != nil {
+	if e := extensions(capabilities, theirs, p.Capabilities, x.Tasks); e != nil {
 		if len(b) > 1 {
 			b = append(b, ',')
 		}
@@ -400,6 +401,15 @@ func WithoutSubscription(params []byte) []byte {
 		e = strictjson.Rewrite(params, whole, strictjson.Change{Name: "_meta"})
 	}
 	return strictjson.Splice(params, e)
+}
+
+// Without is obj, a raw object, without the members of those names.
+func Without(obj []byte, names ...string) []byte {
+	changes := make([]strictjson.Change, len(names))
+	for i, name := range names {
+		changes[i].Name = name
+	}
+	return strictjson.Rewrite(obj, strictjson.Whole(obj), changes...).With
 }
 
 // Object is a raw object of one string member.
