@@ -78,6 +78,21 @@ func Raw(t testing.TB, script Script) *RawServer {
 	return s
 }
 
+// Either is one address behind which either of several scripts runs: pick says which; nil: it has answered.
+func Either(t testing.TB, pick func(*Request) *RawServer) *Server {
+	t.Helper()
+	return serve(t, func(w http.ResponseWriter, r *http.Request, body []byte) {
+		q := &Request{HTTP: r, W: w, Method: r.Method}
+		if r.Method == http.MethodPost && !q.read(body) {
+			http.Error(w, "parse error", http.StatusBadRequest)
+			return
+		}
+		if q.Server = pick(q); q.Server != nil {
+			q.Server.play(q)
+		}
+	})
+}
+
 func (s *RawServer) serve(w http.ResponseWriter, r *http.Request, body []byte) {
 	q := &Request{HTTP: r, W: w, Server: s, Method: r.Method}
 	if r.Method == http.MethodPost && !q.read(body) {

@@ -107,19 +107,19 @@ func (s *Server) settle(ctx context.Context, permit *gate.Permit) (*wire.Peer, e
 	return in.peer, nil
 }
 
-// resettleApart is the least time between two calls that have the era settled anew.
+// resettleApart is the least time between two calls that have the era settled anew, in vain.
 const resettleApart = time.Second
 
-// resettle settles the era anew for a call whose server does not seem to speak the one it is known for. Nil: it cannot be
-// settled now.
-func (s *Server) resettle(ctx context.Context) *wire.Peer {
+// resettle settles the era anew for a call whose server does not seem to speak as known any more. It returns what is
+// known then; nil: it cannot be settled now.
+func (s *Server) resettle(ctx context.Context, known *wire.Peer) *wire.Peer {
 	release, err := hold(ctx, s.discover)
 	if err != nil {
 		return nil
 	}
 	defer release()
-	if time.Since(s.probed) < resettleApart {
-		return s.peer.Load() // as another call found it
+	if now := s.peer.Load(); now.Era != known.Era || time.Since(s.vain) < resettleApart {
+		return now // as another call found it
 	}
 	var p *wire.Peer
 	// Why it could not be settled is found again, and told, by the next Discover.
@@ -129,20 +129,19 @@ func (s *Server) resettle(ctx context.Context) *wire.Peer {
 		}
 		return err
 	})
-	s.probed = time.Now()
-	s.cfg.Heard(upstream.Lost) // its lists may be others too
+	if p == nil || p.Era == known.Era {
+		s.vain = time.Now()
+		return p
+	}
+	s.cfg.Heard(upstream.Lost) // its lists are others, too
 	return p
 }
 
 // leftModern reports whether an answer shows that the server does not speak the modern era any more, and has not acted on
 // the request: it names other versions, misses a session, or has no such endpoint.
 func leftModern(a *upstream.Answer, err error) bool {
-	var f *upstream.Fault
-	if errors.As(err, &f) {
-		return f.Kind == upstream.Unreachable && (f.HTTP == http.StatusBadRequest || f.HTTP == http.StatusNotFound || f.HTTP == http.StatusMethodNotAllowed)
-	}
 	if err != nil || a.Error == nil {
-		return false
+		return turnedAway(err)
 	}
 	switch e := a.Error; e.HTTP {
 	case http.StatusBadRequest:
@@ -153,8 +152,21 @@ func leftModern(a *upstream.Answer, err error) bool {
 	return false
 }
 
-// leftLegacy reports whether an answer shows that the server speaks the modern era now: it demands what that has.
-func leftLegacy(a *upstream.Answer) bool {
+// leftLegacy reports whether an answer shows that the server speaks the modern era now, and has not acted on the request:
+// it demands what that has.
+func leftLegacy(a *upstream.Answer, err error) bool {
+	if err != nil || a.Error == nil {
+		return turnedAway(err)
+	}
 	e := a.Error
-	return e != nil && e.HTTP == http.StatusBadRequest && (e.Code == wire.CodeVersion || e.Code == wire.CodeHeaderMismatch)
+	return e.HTTP == http.StatusBadRequest && (e.Code == wire.CodeVersion || e.Code == wire.CodeHeaderMismatch)
+}
+
+// turnedAway reports whether err is an HTTP status that says that there is no such endpoint.
+func turnedAway(err error) bool {
+	var f *upstream.Fault
+	if !errors.As(err, &f) || f.Kind != upstream.Unreachable {
+		return false
+	}
+	return f.HTTP == http.StatusBadRequest || f.HTTP == http.StatusNotFound || f.HTTP == http.StatusMethodNotAllowed
 }

@@ -58,7 +58,7 @@ type Server struct {
 	headers  atomic.Pointer[wire.ParamHeaders] // of the modern server's tools
 	lingers  atomic.Int32                      // streams in a row that it left open behind the answer
 	discover chan struct{}                     // holds one token: the era is settled by one at a time
-	probed   time.Time                         // when a call last had the era settled anew; whoever holds the token
+	vain     time.Time                         // when a call last had it settled anew in vain; whoever holds the token
 	sessions sessions
 	piped    atomic.Bool // its sessions are streams of HTTP+SSE
 	watch    watch
@@ -129,7 +129,7 @@ func (s *Server) Call(ctx context.Context, x *upstream.Exchange) (*upstream.Answ
 func (s *Server) callModern(ctx context.Context, x *upstream.Exchange, p *wire.Peer) (*upstream.Answer, error) {
 	a, err := s.exchange(ctx, x, p, nil)
 	if leftModern(a, err) {
-		if p := s.resettle(ctx); p != nil && p.Era == upstream.Legacy {
+		if p := s.resettle(ctx, p); p != nil && p.Era == upstream.Legacy {
 			return s.callLegacy(ctx, x)
 		}
 		return a, err

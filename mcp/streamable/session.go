@@ -106,12 +106,13 @@ func (ss *sessions) open() int {
 
 // callLegacy sends x in the session it belongs into, once more in a new one if the server has forgotten it.
 func (s *Server) callLegacy(ctx context.Context, x *upstream.Exchange) (*upstream.Answer, error) {
+	known := s.peer.Load()
 	key, behalf := s.sessions.keyOf(x, false)
 	for again := false; ; again = true {
 		in, err := s.sessions.take(ctx, key, behalf, x.Client)
 		if err != nil {
 			if errors.Is(err, errRefused) {
-				if p := s.resettle(ctx); p != nil && p.Era == upstream.Modern {
+				if p := s.resettle(ctx, known); p != nil && p.Era == upstream.Modern {
 					return s.callModern(ctx, x, p)
 				}
 			}
@@ -120,8 +121,8 @@ func (s *Server) callLegacy(ctx context.Context, x *upstream.Exchange) (*upstrea
 		s.raiseLevel(ctx, x, in)
 		a, err := s.exchange(ctx, x, in.peer, in)
 		s.sessions.release(in)
-		if err == nil && leftLegacy(a) {
-			if p := s.resettle(ctx); p != nil && p.Era == upstream.Modern {
+		if leftLegacy(a, err) {
+			if p := s.resettle(ctx, known); p != nil && p.Era == upstream.Modern {
 				return s.callModern(ctx, x, p)
 			}
 		}
@@ -464,7 +465,8 @@ func (ss *sessions) close(ctx context.Context) {
 		ss.closed = true
 		close(ss.closing)
 	}
-	for _, in := range ss.all {
+	for key, in := range ss.all {
+		delete(ss.all, key)
 		in.leave()
 	}
 	ss.mu.Unlock()
