@@ -178,13 +178,15 @@ func TestListChanged(t *testing.T) {
 		if got, _ := within(modern, time.Second); len(got) != 2 || !strings.Contains(got[1], `"notifications":{"toolsListChanged":true},"_meta":{"io.modelcontextprotocol/subscriptionId":"L1"}`) {
 			t.Fatalf("acknowledged: %q", got)
 		}
-		time.Sleep(2 * time.Second)
+		if got, _ := within(legacy, 2*time.Second); len(got) != 3 || got[0] != "id: s1-0" || got[2] != "data: " {
+			t.Errorf("a stream that can be resumed begins with %q", got)
+		}
 
 		w.fakes["srv"].set(oneTool("b"))
 		if got, _ := within(modern, time.Second); len(got) != 2 || !strings.Contains(got[1], `"notifications/tools/list_changed","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":"L1"}}`) {
 			t.Errorf("listen: %q", got)
 		}
-		if got, _ := within(legacy, time.Second); len(got) != 2 || got[1] != `data: {"jsonrpc":"2.0","method":"notifications/tools/list_changed"}` {
+		if got, _ := within(legacy, time.Second); len(got) != 3 || got[0] != "id: s1-1" || got[2] != `data: {"jsonrpc":"2.0","method":"notifications/tools/list_changed"}` {
 			t.Errorf("GET: %q", got)
 		}
 		w.fakes["other"].set(oneTool("b")) // not visible
@@ -194,7 +196,7 @@ func TestListChanged(t *testing.T) {
 		if got, _ := within(modern, 3*time.Second); len(got) != 0 {
 			t.Errorf("listen hears of what it did not ask for: %q", got)
 		}
-		if got, _ := within(legacy, time.Second); len(got) != 2 || !strings.Contains(got[1], "prompts/list_changed") {
+		if got, _ := within(legacy, time.Second); len(got) != 3 || !strings.Contains(got[2], "prompts/list_changed") {
 			t.Errorf("GET: %q", got)
 		}
 		if err := w.gate.Gate.Reload(gatetest.Rules(t, `{version: 1, rules: [{id: none, effect: deny, tools: ["*"]}]}`), w.upstreams); err != nil {
@@ -226,7 +228,7 @@ func TestStreamsEnd(t *testing.T) {
 				defer listen.Body.Close()
 				legacy, modern := lines(get.Body), lines(listen.Body)
 				time.Sleep(100 * time.Second)
-				if len(legacy) != 6 || <-legacy != ": keep-alive" {
+				if len(legacy) != 3+6 || <-legacy != "id: s1-0" {
 					t.Fatalf("%d signs of life in 100 s", len(legacy))
 				}
 				end(t, w, session)
@@ -366,7 +368,7 @@ func TestCancel(t *testing.T) {
 		session := w.open(t)
 		_, body := w.ask(t, "POST", "/mcp", call, session)
 		events := strings.Split(body, "\n\n")
-		if len(events) < 5 || events[0] != ": keep-alive" || !strings.Contains(events[len(events)-2], "did not answer within 1m0s") {
+		if len(events) < 6 || events[0] != "id: c1-0\nretry: 1000\ndata: " || events[1] != ": keep-alive" || !strings.Contains(events[len(events)-2], "did not answer within 1m0s") {
 			t.Errorf("%q", events)
 		}
 	})

@@ -317,6 +317,7 @@ func (x *exchange) refuse(id []byte, e *rpc.Error) {
 
 // The rhythm of streams.
 const (
+	firstAfter     = 2 * time.Second        // a call that takes so long gets its stream, if that can be resumed
 	keepAliveEvery = 15 * time.Second       // shorter than the idle timeouts of common proxies (30 to 125 s)
 	recheckEvery   = 5 * time.Second        // a stream of a revoked key or under a new policy ends or changes within it
 	changeWithin   = 100 * time.Millisecond // changes that come together are told once

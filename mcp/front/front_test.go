@@ -224,11 +224,11 @@ func TestSessionBounds(t *testing.T) {
 		t.Error("no bound on requests in flight")
 	}
 	for range streamsMax {
-		if !busy.attach(&reply{}) {
+		if !busy.read() {
 			t.Fatal("no stream")
 		}
 	}
-	if busy.attach(&reply{}) {
+	if busy.read() {
 		t.Error("no bound on streams")
 	}
 	ss.close(busy)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tollgate/tollgate/internal/strictjson"
 	"github.com/tollgate/tollgate/mcp/era"
+	"github.com/tollgate/tollgate/mcp/front/replay"
 	"github.com/tollgate/tollgate/mcp/rpc"
 	"github.com/tollgate/tollgate/mcp/upstream"
 )
@@ -74,6 +75,7 @@ func (x *exchange) request(m *rpc.Message, meta *era.Meta) {
 	}
 	finish := sync.OnceFunc(func() { x.session.finish(m.ID) })
 	defer finish()
+	x.out.belong(x.session, replay.Call)
 	x.out.ending = finish // whoever has the answer may use its id again
 	x.serve(ctx, m, c)
 }
@@ -133,6 +135,7 @@ func (x *exchange) batch(body []byte) {
 		x.turnAway(nil, rpc.Invalid("a batch has 1 to 50 messages"))
 		return
 	}
+	x.out.belong(x.session, replay.Call)
 	answers := x.batchParts(parts)
 	if len(answers) == 0 {
 		x.w.WriteHeader(http.StatusAccepted)

@@ -9,14 +9,14 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/internal/sse"
+	"github.com/tollgate/tollgate/mcp/front/replay"
 	"github.com/tollgate/tollgate/mcp/rpc"
 )
 
-// reply is the response to one POST: plain JSON, or an event stream from the first notification or keep-alive on.
+// reply is the response to one POST: plain JSON, or an event stream from the first notification or keep-alive on. A GET
+// stream is one, too. One that can be resumed outlives its connection and may get another; see resume.go.
 type reply struct {
-	w       http.ResponseWriter
-	left    <-chan struct{} // closed when the client has gone away
-	accepts bool            // the client takes event streams
+	accepts bool // the client takes event streams
 
 	ending func() // called before the last message goes out; nil: nothing is
 
@@ -24,17 +24,29 @@ type reply struct {
 	kept   []byte // the answer, when there is a parent
 
 	mu      sync.Mutex // guards what follows and the order of writes
-	started bool       // the event stream's header is out
-	over    bool       // the last message is out or the client is gone
+	w       http.ResponseWriter
+	left    <-chan struct{} // closed when the client of w has gone away
+	broken  bool            // w takes no more
+	hangUp  func()          // ends the handler of w when the stream has ended or moved on; nil: it needs no telling
+	started bool            // the event stream's header is out
+	over    bool            // the last message is out, or can go nowhere
+	waited  bool            // firstAfter has passed
 	idle    *time.Timer
+	session *session // whose client may resume the stream; nil: nobody may
+	kind    replay.Kind
+	trail   *replay.Stream[*reply]
+}
+
+func acceptsEvents(r *http.Request) bool {
+	return strings.Contains(r.Header.Get("Accept"), "text/event-stream")
 }
 
 // newReply begins a reply. The caller must end it before its handler returns.
 func newReply(w http.ResponseWriter, r *http.Request) *reply {
-	out := &reply{w: w, left: r.Context().Done(), accepts: strings.Contains(r.Header.Get("Accept"), "text/event-stream")}
+	out := &reply{w: w, left: r.Context().Done(), accepts: acceptsEvents(r)}
 	if out.accepts {
 		out.mu.Lock() // the timer must not fire before it is kept
-		out.idle = time.AfterFunc(keepAliveEvery, out.keepAlive)
+		out.idle = time.AfterFunc(firstAfter, out.keepAlive)
 		out.mu.Unlock()
 	}
 	return out
@@ -44,19 +56,42 @@ func newReply(w http.ResponseWriter, r *http.Request) *reply {
 func (o *reply) end() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.over = true
 	if o.idle != nil {
 		o.idle.Stop()
+	}
+	o.finish()
+}
+
+// finish says that nothing follows. Holding mu.
+func (o *reply) finish() {
+	if o.over {
+		return
+	}
+	o.over = true
+	if o.trail != nil {
+		o.trail.Close()
+	}
+	if o.hangUp != nil {
+		o.hangUp()
 	}
 }
 
 func (o *reply) keepAlive() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.over {
+	switch {
+	case o.over || o.gone():
 		return
+	case !o.waited && (o.started || !o.primes()):
+		o.waited = true
+		o.idle.Reset(keepAliveEvery - firstAfter)
+		return
+	case o.started:
+		o.put([]byte(sse.KeepAlive))
+	default:
+		o.waited = true
+		o.put(o.start(), []byte(sse.KeepAlive))
 	}
-	o.write([]byte(sse.KeepAlive))
 	o.idle.Reset(keepAliveEvery)
 }
 
@@ -64,8 +99,8 @@ func (o *reply) keepAlive() {
 func (o *reply) begin() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.over {
-		o.write(nil)
+	if !o.over && !o.started {
+		o.put(o.start())
 	}
 }
 
@@ -81,40 +116,75 @@ func (o *reply) connected() bool {
 	if o.parent != nil {
 		o = o.parent
 	}
-	select {
-	case <-o.left:
-		return false
-	default:
-	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.accepts && !o.over
+	return o.accepts && !o.over && !o.gone()
 }
 
-// event writes a message to the event stream; false: it could not be.
+// gone reports whether there is nobody at the other end now. Holding mu.
+func (o *reply) gone() bool {
+	select {
+	case <-o.left:
+		return true
+	default:
+		return o.broken
+	}
+}
+
+// event writes a message to the event stream, or keeps it for the client to come back; false: it can do neither.
 func (o *reply) event(msg []byte) bool {
 	if o.parent != nil {
 		o = o.parent
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.over {
-		o.write(appendEvent(make([]byte, 0, len(msg)+32), msg))
+	switch {
+	case o.over:
+		return false
+	case o.started:
+		o.put(o.message(msg))
+	case o.gone():
+		return false
+	default:
+		o.put(o.start(), o.message(msg))
 	}
 	return !o.over
 }
 
-// write puts raw bytes of the event stream out, its header first. Holding mu.
-func (o *reply) write(b []byte) {
-	if !o.started {
-		o.started = true
-		h := o.w.Header()
-		h.Set("Content-Type", "text/event-stream")
-		h.Set("Cache-Control", "no-cache")
-		h.Set("X-Accel-Buffering", "no")
-		o.w.WriteHeader(http.StatusOK)
+// message is msg as the stream's next event, which is kept if the stream can be resumed. Holding mu.
+func (o *reply) message(msg []byte) []byte {
+	e := sse.Event{Name: []byte("message"), Data: msg}
+	if o.trail == nil {
+		return sse.Append(make([]byte, 0, len(msg)+32), e)
 	}
-	if deliver(o.w, b) != nil {
+	e.ID = o.trail.ID()
+	b := sse.Append(make([]byte, 0, len(msg)+64), e)
+	o.trail.Add(b)
+	return b
+}
+
+// start sends the header of an event stream and returns what goes before its first event. Holding mu.
+func (o *reply) start() []byte {
+	o.started = true
+	startStream(o.w)
+	return o.trailed()
+}
+
+func startStream(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-cache")
+	h.Set("X-Accel-Buffering", "no")
+	w.WriteHeader(http.StatusOK)
+}
+
+// put writes raw bytes of the event stream. Holding mu.
+func (o *reply) put(parts ...[]byte) {
+	if o.broken || deliver(o.w, parts...) == nil {
+		return
+	}
+	o.broken = true
+	if o.trail == nil {
 		o.over = true
 	}
 }
@@ -147,11 +217,11 @@ func (o *reply) last(status int, parts ...[]byte) {
 	case o.parent != nil:
 		o.kept = bytes.Join(parts, nil)
 	case o.started:
-		o.write(appendEvent(nil, bytes.Join(parts, nil)))
+		o.put(o.message(bytes.Join(parts, nil)))
 	default:
 		writeJSON(o.w, status, parts...)
 	}
-	o.over = true
+	o.finish()
 }
 
 // all answers a batch.
@@ -161,13 +231,13 @@ func (o *reply) all(answers [][]byte) {
 	if o.over {
 		return
 	}
-	o.over = true
+	defer o.finish()
 	if !o.started {
 		writeJSON(o.w, http.StatusOK, []byte{'['}, bytes.Join(answers, []byte{','}), []byte{']'})
 		return
 	}
 	for _, a := range answers {
-		o.write(appendEvent(nil, a))
+		o.put(o.message(a))
 	}
 }
 
@@ -197,9 +267,4 @@ func deliver(w http.ResponseWriter, parts ...[]byte) error {
 		}
 	}
 	return ctl.Flush()
-}
-
-// appendEvent appends msg as one server-sent event.
-func appendEvent(b, msg []byte) []byte {
-	return sse.Append(b, sse.Event{Name: []byte("message"), Data: msg})
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/mcp/era"
+	"github.com/tollgate/tollgate/mcp/front/replay"
 	"github.com/tollgate/tollgate/mcp/rpc"
 	"github.com/tollgate/tollgate/mcp/upstream"
 	"github.com/tollgate/tollgate/policy"
@@ -48,6 +49,7 @@ type session struct {
 	ended   context.Context
 	end     context.CancelFunc
 	updates *updates // of subscribed resources
+	store   *replay.Store
 
 	mu            sync.Mutex // guards what follows
 	level         string     // lowest log level wanted
@@ -56,8 +58,12 @@ type session struct {
 	asked         uint64                   // questions so far: the last id
 	subscriptions map[string]*subscription // by URI; nil until there is one
 	seen          sums                     // of the lists the client knows, or has been told to fetch
-	streams       []*reply                 // GET streams that are open, in the order they were opened
-	opened        chan struct{}            // closed when the next stream is; nil: nobody waits for it
+	readers       int                      // GETs that are open
+	streams       []*reply                 // those for what is said outside of requests, in the order they were opened
+	paused        *reply                   // the last of them to lose its connection, if it can be resumed
+	pausedAt      time.Time
+	log           *replay.Log[*reply] // of streams that can be resumed; nil until there is one
+	opened        chan struct{}       // closed when the next stream is; nil: nobody waits for it
 	used          time.Time
 }
 
@@ -65,6 +71,7 @@ type session struct {
 type sessions struct {
 	closing context.Context // its end ends all of them
 	backend Backend
+	events  replay.Store
 
 	mu      sync.Mutex // guards what follows; taken before a session's
 	byID    map[string]*session
@@ -97,7 +104,7 @@ func (ss *sessions) open(h hello) *session {
 	}
 	s.asks = era.Asks(s.capabilities)
 	s.ended, s.end = context.WithCancel(ss.closing)
-	s.updates = newUpdates()
+	s.updates, s.store = newUpdates(), &ss.events
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	o := h.owner
@@ -195,7 +202,7 @@ func (ss *sessions) close(s *session) {
 func (s *session) idleSince() (used time.Time, idle bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.used, len(s.inFlight) == 0 && len(s.streams) == 0
+	return s.used, len(s.inFlight) == 0 && s.readers == 0
 }
 
 func (s *session) touch() {

@@ -2,43 +2,79 @@ package front
 
 import (
 	"context"
+	"net/http"
 	"slices"
 	"time"
 
 	"github.com/tollgate/tollgate/internal/strictjson"
 	"github.com/tollgate/tollgate/mcp/era"
+	"github.com/tollgate/tollgate/mcp/front/replay"
 	"github.com/tollgate/tollgate/mcp/rpc"
 )
 
 // What the gateway says to a session's client outside of any request goes out on one of its GET streams: the newest that
 // is open. The revisions forbid to say it on more than one.
 
-// attach enters a GET stream; false: there are enough.
-func (s *session) attach(out *reply) bool {
+// read counts a GET of the session in, until hasRead; false: there are enough.
+func (s *session) read() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.streams) >= streamsMax {
+	if s.readers >= streamsMax {
 		return false
 	}
-	s.streams = append(s.streams, out)
-	s.streamOpened()
+	s.readers++
 	return true
 }
 
-// streamOpened wakes those who wait for a stream. Holding mu.
+func (s *session) hasRead() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.readers--
+	s.used = time.Now()
+}
+
+// enter makes a stream the newest of the session.
+func (s *session) enter(out *reply) {
+	s.mu.Lock()
+	s.streams = append(slices.DeleteFunc(s.streams, func(o *reply) bool { return o == out }), out)
+	if s.paused == out {
+		s.paused = nil
+	}
+	s.mu.Unlock()
+	s.streamOpened()
+}
+
+// streamOpened wakes those who wait for a stream.
 func (s *session) streamOpened() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.opened != nil {
 		close(s.opened)
 		s.opened = nil
 	}
 }
 
-// detach takes a GET stream out that has ended.
-func (s *session) detach(out *reply) {
+// leave takes a stream out whose connection w has ended. When the client can resume it, it goes on to take what the
+// session is told, in the place of the one that was lost before.
+func (s *session) leave(out *reply, w http.ResponseWriter) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.streams = slices.DeleteFunc(s.streams, func(o *reply) bool { return o == out })
-	s.used = time.Now()
+	s.mu.Unlock()
+	had, waits := out.leave(w)
+	switch {
+	case !had && out.connected():
+		s.enter(out) // it has moved to another connection
+	case had && waits:
+		s.mu.Lock()
+		old := s.paused
+		s.paused, s.pausedAt = out, time.Now()
+		s.mu.Unlock()
+		if old != nil {
+			old.end()
+		}
+	case had:
+		out.end()
+	}
 }
 
 // standing is the GET stream that is open and was opened last, or nil.
@@ -54,12 +90,15 @@ func (s *session) standing() *reply {
 	return nil
 }
 
-// say writes a message to the session's stream and returns it; nil: there is none, and the message is lost.
-func (s *session) say(msg []byte) *reply {
+// say writes a message to the session's stream and reports whether it could; otherwise the message is lost.
+func (s *session) say(msg []byte) bool {
 	if out := s.standing(); out != nil && out.event(msg) {
-		return out
+		return true
 	}
-	return nil
+	s.mu.Lock()
+	out, at := s.paused, s.pausedAt
+	s.mu.Unlock()
+	return out != nil && time.Since(at) < replay.Age && out.event(msg)
 }
 
 // carry writes a question to own, or to the session's stream, for one of which it waits a while, and returns which it was;
@@ -76,7 +115,7 @@ func (s *session) carry(ctx context.Context, own *reply, msg []byte) *reply {
 		if own != nil && own.connected() && own.event(msg) {
 			return own
 		}
-		if out := s.say(msg); out != nil {
+		if out := s.standing(); out != nil && out.event(msg) {
 			return out
 		}
 		if late == nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/tollgate/tollgate/internal/strictjson"
 	"github.com/tollgate/tollgate/mcp/catalog"
 	"github.com/tollgate/tollgate/mcp/era"
+	"github.com/tollgate/tollgate/mcp/front/replay"
 	"github.com/tollgate/tollgate/mcp/rpc"
 )
 
@@ -24,27 +25,44 @@ var watched = [...]struct {
 	{catalog.Resources, "resourcesListChanged", "notifications/resources/list_changed", rpc.ListenResources},
 }
 
-// get serves the stream of a legacy session: what the gateway says outside any request.
+// get serves a stream of a legacy session: a new one for what the gateway says outside any request, or one that the
+// client has lost.
 func (x *exchange) get() {
 	if !x.resume(nil) {
 		return
 	}
-	x.out = newReply(x.w, x.r)
-	defer x.out.end()
-	if !x.out.accepts {
+	s := x.session
+	if !acceptsEvents(x.r) {
 		x.refuse(nil, rpc.Refused(http.StatusNotAcceptable, "this is an event stream: send Accept: text/event-stream"))
 		return
 	}
-	if !x.session.attach(x.out) {
+	if !s.read() {
 		x.refuse(nil, rpc.Refused(http.StatusTooManyRequests, "this session has enough streams open"))
 		return
 	}
-	defer x.session.detach(x.out)
+	defer s.hasRead()
 	ctx, cancel := context.WithCancel(x.r.Context())
 	defer cancel()
-	defer context.AfterFunc(x.session.ended, cancel)()
-	x.out.begin()
+	defer context.AfterFunc(s.ended, cancel)()
+	switch lost, n, refused := x.seenLast(); {
+	case refused != nil:
+		x.refuse(nil, refused)
+	case lost != nil:
+		x.goOn(ctx, lost, n, cancel)
+	default:
+		x.out = newReply(x.w, x.r)
+		x.out.hangUp = cancel
+		x.out.belong(s, replay.Session)
+		x.out.begin()
+		x.stand(ctx)
+	}
+}
+
+// stand has the session's client told on this GET of what changes.
+func (x *exchange) stand(ctx context.Context) {
 	s := x.session
+	s.enter(x.out)
+	defer s.leave(x.out, x.w)
 	x.watch(ctx, s.claim, s.updates, s.tellLists, s.tellUpdates)
 }
 
@@ -55,7 +73,7 @@ func (s *session) tellLists(now sums) {
 	s.seen = now
 	s.mu.Unlock()
 	for i, w := range watched {
-		if now[i] != then[i] && s.say(rpc.AppendNotification(nil, w.method, nil)) == nil {
+		if now[i] != then[i] && !s.say(rpc.AppendNotification(nil, w.method, nil)) {
 			s.mu.Lock()
 			s.seen[i] = ^now[i] // to be told by the next stream
 			s.mu.Unlock()
@@ -67,7 +85,7 @@ func (s *session) tellLists(now sums) {
 func (s *session) tellUpdates() {
 	all := s.updates.take()
 	for i, params := range all {
-		if s.say(rpc.AppendNotification(nil, resourceUpdated, params)) == nil {
+		if !s.say(rpc.AppendNotification(nil, resourceUpdated, params)) {
 			s.updates.putBack(all[i:])
 			return
 		}
@@ -183,15 +201,23 @@ func (x *exchange) watch(ctx context.Context, client string, changes *updates, l
 			case <-time.After(changeWithin):
 			}
 		case <-recheck.C:
-			base, err := x.cfg.Auth.Authenticate(x.r)
-			if err != nil || ownerOf(base) != ownerOf(x.base) {
+			if !x.stillGood() {
 				return
 			}
-			x.base = base
 		}
 		changed = x.cfg.Backend.Changed()
 		lists(x.sums(client))
 	}
+}
+
+// stillGood reports whether the credential of the request is what it was, which may be long ago.
+func (x *exchange) stillGood() bool {
+	base, err := x.cfg.Auth.Authenticate(x.r)
+	if err != nil || ownerOf(base) != ownerOf(x.base) {
+		return false
+	}
+	x.base = base
+	return true
 }
 
 // sums are those of the watched lists, as one caller sees them at one moment.
