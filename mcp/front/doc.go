@@ -7,7 +7,8 @@
 //
 // Lists, initialize, ping and the like are answered here, from the catalog and the caller's view of it. What goes to a
 // server becomes a [Call] for the [Backend]. Notifications of a call are written to the call's own response, which turns
-// into an event stream with the first of them; a call without any is answered with plain JSON.
+// into an event stream with the first of them; a call without any is answered with plain JSON. Event streams of sessions
+// since 2025-03-26 can be resumed by Last-Event-ID: what was sent is kept for a while, by package replay, and goes on.
 //
 // What a server asks in the middle of a legacy call (elicitation, sampling, roots) is put to the session's client on that
 // same stream, else on the GET stream it opened last, within what the client has declared and its revision knows; the

@@ -53,7 +53,6 @@ func (x *exchange) get() {
 		x.out = newReply(x.w, x.r)
 		x.out.hangUp = cancel
 		x.out.belong(s, replay.Session)
-		x.out.begin()
 		x.stand(ctx)
 	}
 }
@@ -63,6 +62,7 @@ func (x *exchange) stand(ctx context.Context) {
 	s := x.session
 	s.enter(x.out)
 	defer s.leave(x.out, x.w)
+	x.out.begin() // now that nothing the client can wait for is lost
 	x.watch(ctx, s.claim, s.updates, s.tellLists, s.tellUpdates)
 }
 
