@@ -251,7 +251,7 @@ func TestFirstAfter(t *testing.T) {
 			if got := written(); got != want+": keep-alive\n\n" {
 				t.Errorf("%s, later: %q", version, got)
 			}
-			out.result([]byte("1"), []byte("{}"))
+			out.result([]byte("1"), []byte("{}"), nil)
 			out.end()
 			ss.close(s)
 			synctest.Wait()
