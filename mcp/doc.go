@@ -28,6 +28,28 @@
 // is reached on /mcp/{name}. Definitions that break the rules (bad name, oversized description or schema, a name that
 // differs from another only by case, hidden characters) are withheld, and Health says which and why.
 //
+// A tool's page (MCP Apps) is a resource, listed or not, that the tool names; it is read from the tool's own server. Where
+// two servers have pages of one URI, the first by name keeps it and the other's is exposed as ui://server__..., in its
+// tools, in its list and in what is read.
+//
+// # Extensions
+//
+// Extensions are negotiated as the intersection: a server is told of those that the caller declares and the server offers
+// (io.modelcontextprotocol/ui as the caller declares it, since servers need not offer it), a caller of those that servers
+// it sees offer. One the gateway does not know is offered to callers that declare it too; it passes as far as it lives in
+// capabilities, _meta and results. Methods of its own are refused as unknown, and so are result types.
+//
+// # Tasks
+//
+// A tool call of a modern server may become a task (io.modelcontextprotocol/tasks, SEP-2663). A modern caller that declared
+// the extension gets the task under an id of the gateway's, a seal on server, tool, caller and the server's id, which
+// tasks/get, tasks/update, tasks/cancel and the taskIds of subscriptions/listen take: to anybody else, on any other path
+// and once the tool may not be called any more it is no id. A legacy caller is never given a task: the gateway polls for
+// it within the call and its time, tells its status as progress, puts its questions to the client, and cancels it when
+// nobody waits any more. A task costs what its call does; what follows is an entry in the ledger and free. The
+// experimental tasks of 2025-11-25 are not bridged: params.task goes no further, and a legacy server's tool that insists
+// on it answers with the error that it has for that.
+//
 // # What a policy sees
 //
 // Tools are judged as server/tool, prompts as server/prompt:name, resources as server/resource:uri, the latter two as

@@ -238,7 +238,7 @@ func (d *digester) tool(k Kind, raw []byte) (*Entry, error) {
 	if o, ok := d.src.Tools[name]; ok && o.Price != nil {
 		e.Price = *o.Price
 	}
-	e.sum = sumOf(raw)
+	e.sum, e.page = sumOf(raw), pageOf(raw)
 	e.bare = item{raw, def.legacy(raw)}
 	exposed := def.renamed(rpc.String(e.Exposed(true)))
 	e.prefixed = item{exposed, def.legacy(exposed)}

@@ -44,6 +44,8 @@ type Entry struct {
 	// Headers is set when the tool's schema maps arguments to headers (x-mcp-header).
 	Headers *sdk.Tool
 
+	page           string // URI of a tool's page, as the server names it; empty: none
+	exposed        string // URI of a resource in spaces of several servers; empty: Name
 	bare, prefixed item
 	sum            uint64 // of the definition
 }
@@ -53,7 +55,10 @@ type item struct{ modern, legacy []byte }
 
 // Exposed is the name by which the entry is called in a space.
 func (e *Entry) Exposed(prefixed bool) string {
-	if !prefixed || e.Kind == Resources || e.Kind == Templates {
+	switch {
+	case prefixed && e.exposed != "":
+		return e.exposed
+	case !prefixed || e.Kind == Resources || e.Kind == Templates:
 		return e.Name
 	}
 	return e.Server + sep + e.Name
@@ -62,7 +67,7 @@ func (e *Entry) Exposed(prefixed bool) string {
 // key orders the entries of a space. It is unique in its list.
 func (e *Entry) key(prefixed bool) string {
 	if e.Kind == Resources || e.Kind == Templates {
-		return e.Name + "\x00" + e.Server
+		return e.Exposed(prefixed) + "\x00" + e.Server
 	}
 	return e.Exposed(prefixed)
 }

@@ -17,15 +17,19 @@ type Space struct {
 	lists     [Kinds][]*Entry // in the order of key
 	named     [2]map[string]*Entry
 	resources map[string][]*Entry
+	pages     map[string][]*Entry // resources that tools name as their pages and that are not listed
 }
 
 // NewSpace puts shelves, in the order of their servers' names, into one namespace.
 func NewSpace(name string, prefixed bool, servers []string, shelves []*Shelf) *Space {
-	s := &Space{Name: name, Prefixed: prefixed, Servers: servers, Shelves: shelves, resources: map[string][]*Entry{}}
+	s := &Space{Name: name, Prefixed: prefixed, Servers: servers, Shelves: shelves, resources: map[string][]*Entry{}, pages: map[string][]*Entry{}}
 	for k := range Kinds {
 		for _, shelf := range shelves {
 			s.lists[k] = append(s.lists[k], shelf.Lists[k]...)
 		}
+	}
+	s.partPages()
+	for k := range Kinds {
 		slices.SortFunc(s.lists[k], func(a, b *Entry) int { return strings.Compare(a.key(prefixed), b.key(prefixed)) })
 	}
 	for _, k := range [...]Kind{Tools, Prompts} {
@@ -35,7 +39,8 @@ func NewSpace(name string, prefixed bool, servers []string, shelves []*Shelf) *S
 		}
 	}
 	for _, e := range s.lists[Resources] {
-		s.resources[e.Name] = append(s.resources[e.Name], e)
+		uri := e.Exposed(prefixed)
+		s.resources[uri] = append(s.resources[uri], e)
 	}
 	return s
 }
@@ -46,7 +51,7 @@ func (s *Space) Tool(name string) *Entry { return s.named[Tools][name] }
 // Prompt returns the prompt exposed by that name, or nil.
 func (s *Space) Prompt(name string) *Entry { return s.named[Prompts][name] }
 
-// Resource returns the entries that a URI may mean, best first: listed ones by server name, then matching templates. When
+// Resource returns the entries that a URI may mean, best first: listed ones by server name, then pages of tools, then matching templates. When
 // neither knows it and the space has just one server with resources, it is that server's to know. An entry for an
 // unlisted URI has the URI as its name.
 func (s *Space) Resource(uri string) []*Entry {
@@ -55,6 +60,9 @@ func (s *Space) Resource(uri string) []*Entry {
 	}
 	if listed := s.resources[uri]; listed != nil {
 		return listed
+	}
+	if pages := s.pages[uri]; pages != nil {
+		return pages
 	}
 	var out []*Entry
 	for _, t := range s.lists[Templates] {
@@ -136,10 +144,11 @@ func (s *Space) View(visible Visible) *View {
 	for k := range Kinds {
 		last := ""
 		for _, e := range s.lists[k] {
-			if k == Resources && e.Name == last || !visible(&e.Tool) {
+			uri := e.Exposed(s.Prefixed)
+			if k == Resources && uri == last || !visible(&e.Tool) {
 				continue
 			}
-			last = e.Name
+			last = uri
 			v.lists[k] = append(v.lists[k], e)
 			v.sums[k] = v.sums[k]*1099511628211 ^ e.sum
 		}

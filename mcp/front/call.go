@@ -68,7 +68,11 @@ func (x *exchange) readResource(ctx context.Context, m *rpc.Message, c *era.Cont
 		return nil, rpc.BadParams("uri is missing or no string")
 	}
 	e := x.find(ctx, func(s *catalog.Space) *catalog.Entry { return x.first(c, s.Resource(uri)) })
-	return x.call(ctx, m, c, target{e: e, asked: uri, edits: []strictjson.Change{{Name: "_meta"}}, unknown: noResource(c, uri), cacheable: true})
+	edits := []strictjson.Change{{Name: "_meta"}}
+	if e != nil && e.Name != uri {
+		edits = append(edits, strictjson.Change{Name: "uri", Value: rpc.String(e.Name)})
+	}
+	return x.call(ctx, m, c, target{e: e, asked: uri, edits: edits, unknown: noResource(c, uri), cacheable: true})
 }
 
 // complete asks the server of a prompt or template to complete an argument.

@@ -64,6 +64,8 @@ func (h *hall) Visible(*policy.Principal) catalog.Visible {
 	return func(*policy.Tool) bool { return true }
 }
 func (h *hall) Refuse(_ context.Context, c policy.Call, reason string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.refused = append(h.refused, string(c.Action)+" "+reason)
 }
 

@@ -129,16 +129,20 @@ func (x *exchange) watchResource(ctx context.Context, c *era.Context, uri string
 	}
 	call := &Call{
 		Principal: p, Action: policy.ResourceSubscribe, Entry: e, Method: "resources/subscribe",
-		Params: append(strictjson.Quote([]byte(`{"uri":`), uri), '}'), Context: c,
+		Params: append(strictjson.Quote([]byte(`{"uri":`), e.Name), '}'), Context: c,
 	}
 	if x.session != nil {
 		call.Client = x.session.client
 	}
 	backend := x.cfg.Backend
 	stop, err = backend.Subscribe(ctx, call, func(params []byte) {
-		if backend.Visible(p)(&e.Tool) {
-			to.add(uri, params)
+		if !backend.Visible(p)(&e.Tool) {
+			return
 		}
+		if e.Name != uri {
+			params = append(strictjson.Quote([]byte(`{"uri":`), uri), '}') // the server's own name for it is another's here
+		}
+		to.add(uri, params)
 	})
 	if err == ErrHidden {
 		err = unknown

@@ -97,8 +97,8 @@ func (x *exchange) onTask(ctx context.Context, m *rpc.Message, c *era.Context) (
 // noTask is the answer to an id that is none for its caller, in the words of a server that has forgotten a task.
 func noTask() *rpc.Error { return rpc.BadParams("task not found") }
 
-// ownIDs puts the gateway's id of a task into what a server says of it: the one that was asked for, or, of a call that has
-// just become a task, a new one.
+// ownIDs puts the gateway's names into what a server says: of a task, the id that was asked for or, when a call has just
+// become one, a new one; of a resource, the URI that was asked for.
 func (x *exchange) ownIDs(r *era.Result, t target) (*era.Result, error) {
 	id := t.asked
 	switch {
@@ -108,6 +108,8 @@ func (x *exchange) ownIDs(r *era.Result, t target) (*era.Result, error) {
 			return nil, err
 		}
 		id = x.seal(task{owner: ownerOf(x.base), server: t.e.Server, tool: t.e.Name, id: made.ID})
+	case t.e.Kind == catalog.Resources && t.e.Name != t.asked:
+		return era.ReadResult(era.WithURI(r.Raw, t.e.Name, t.asked))
 	case t.task == "":
 		return r, nil
 	}
