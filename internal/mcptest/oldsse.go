@@ -26,6 +26,9 @@ func OldSSE(t testing.TB, script Script, endpoint string) *RawServer {
 			if to == "" {
 				to = "?session=" + id
 			}
+			if strings.Contains(to, "{host}") {
+				to = strings.Replace(to, "{host}", s.URL.Host, 1)
+			}
 			one.serve(s, w, to)
 			return
 		}
