@@ -9,7 +9,7 @@ import (
 
 // OldSSE runs the script of a legacy server over HTTP+SSE, the transport of 2024-11-05: a GET opens a session, on whose
 // stream every message of the server comes, after endpoint, the address that messages are posted to. Empty: an honest
-// one. The GET streams are the sessions "sse-1", "sse-2" and so on.
+// one; "{host}" in it stands for the server's own. The GET streams are the sessions "sse-1", "sse-2" and so on.
 func OldSSE(t testing.TB, script Script, endpoint string) *RawServer {
 	t.Helper()
 	s := &RawServer{script: script, sessions: map[string]*rawSession{}, listening: map[chan string]*rawStream{}, questions: map[string]chan string{}}
@@ -26,10 +26,7 @@ func OldSSE(t testing.TB, script Script, endpoint string) *RawServer {
 			if to == "" {
 				to = "?session=" + id
 			}
-			if strings.Contains(to, "{host}") {
-				to = strings.Replace(to, "{host}", s.URL.Host, 1)
-			}
-			one.serve(s, w, to)
+			one.serve(s, w, strings.ReplaceAll(to, "{host}", s.URL.Host))
 			return
 		}
 		s.mu.Lock()

@@ -20,7 +20,7 @@ import (
 const (
 	// listenPause is the wait before a stream that ended is opened again, where the server names none; it doubles up to
 	// listenPauseMax while streams last for less than listenSteady.
-	listenPause    = time.Second
+	listenPause    = 100 * time.Millisecond
 	listenPauseMax = time.Minute
 	listenSteady   = time.Minute
 	// firstTimeout is how long a new session waits for its stream before it is used: what a server would say at once on a
