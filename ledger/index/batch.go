@@ -14,6 +14,9 @@ func atOf(t time.Time, number int64) int64 {
 	return t.UnixMilli()<<numberBits | number&(1<<numberBits-1)
 }
 
+// blockBits are the low bits of a call's number within its block.
+const blockBits = 12
+
 func timeOf(at int64) time.Time { return time.UnixMilli(at >> numberBits) }
 
 // lane is whose a call is and where it went: a row of the table of that name.
@@ -38,6 +41,7 @@ type batch struct {
 // row is a call, or an entry that is not about one.
 type row struct {
 	at       int64
+	block    int64
 	id       ledger.ID
 	lane     lane
 	trace    ledger.TraceID
@@ -85,7 +89,7 @@ func (b *batch) add(e *ledger.Entry, wire []byte) {
 	}
 	b.number++
 	b.rows = append(b.rows, row{
-		at: atOf(e.Time, b.number), id: e.ID, lane: laneOf(e), trace: e.Trace, parent: e.Parent,
+		at: atOf(e.Time, b.number), block: b.number >> blockBits, id: e.ID, lane: laneOf(e), trace: e.Trace, parent: e.Parent,
 		time: e.Time, kind: e.Kind, outcome: e.Status, payloads: payload(nil, e, wire),
 	})
 	switch e.Kind {

@@ -19,17 +19,24 @@ import (
 
 const (
 	// schemaVersion stands in the database; one of another version is made again from the journal.
-	schemaVersion = 2
+	schemaVersion = 3
 	// readersMax bounds queries at the same time.
 	readersMax = 4
 	// busyWait is how long a query waits for a lock of the database: a flush takes a few milliseconds.
 	busyWait = 5 * time.Second
+	// checkpointPages is how long the database's log grows, 16 MB, before its pages are put in their places: most are
+	// changed by several batches and are then put there once.
+	checkpointPages = 4000
 )
 
 // schema has one row in calls for each call, or for each entry that is not about a call. at orders them by time:
 // milliseconds shifted by 20 bits, and the low bits of a running number. entries holds their journal payloads, each
 // behind its length, so that what the columns leave out is not lost. Whose a call is and where it went are columns of
 // lanes, which calls and usage name by number: there are few of them, and each call would repeat eight texts.
+//
+// Trace ids are random, so an index of them alone would have each call change a page of its own. block counts calls in
+// thousands: in the index of block and trace a batch changes the few pages of its block, and a search looks into each
+// block, of which there are few.
 const schema = `
 CREATE TABLE lanes (
   lane INTEGER PRIMARY KEY,
@@ -42,12 +49,13 @@ CREATE TABLE calls (
   id BLOB NOT NULL,
   kind INTEGER NOT NULL,
   lane INTEGER NOT NULL,
-  trace BLOB, parent BLOB,
+  block INTEGER NOT NULL, trace BLOB,
+  parent BLOB,
   outcome TEXT NOT NULL,
   entries BLOB NOT NULL
 );
 CREATE INDEX calls_id ON calls (id);
-CREATE INDEX calls_trace ON calls (trace) WHERE trace IS NOT NULL;
+CREATE INDEX calls_trace ON calls (block, trace) WHERE trace IS NOT NULL;
 CREATE INDEX calls_parent ON calls (parent) WHERE parent IS NOT NULL;
 CREATE TABLE usage (
   hour INTEGER NOT NULL,
@@ -121,6 +129,8 @@ func (ix *Index) open(path string) (err error) {
 func connect(path string, connections int, readOnly bool) (*sql.DB, error) {
 	q := url.Values{"_pragma": {
 		fmt.Sprintf("busy_timeout(%d)", busyWait.Milliseconds()), "journal_mode(wal)", "synchronous(normal)",
+		"temp_store(memory)", // else a statement of several rows notes in a file what it changes, page by page
+		fmt.Sprintf("wal_autocheckpoint(%d)", checkpointPages),
 	}}
 	if readOnly {
 		q.Add("_pragma", "query_only(true)")

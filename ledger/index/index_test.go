@@ -3,6 +3,7 @@ package index_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -184,6 +185,53 @@ posted bot tracker/search ok 10`
 				t.Errorf("got\n%s\nwant\n%s", got, tt.want)
 			}
 		})
+	}
+}
+
+// A trace may have calls in several blocks, and blocks without any in between.
+func TestTraceIsFoundInEveryBlock(t *testing.T) {
+	dir := t.TempDir()
+	l, err := ledger.Open(ledger.Config{Dir: dir, Durability: ledger.Relaxed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const other, calls = "00000000000000000000000000000001", 3 << 12
+	var want []string
+	for i := range calls {
+		c := call(noon.Add(time.Duration(i)*time.Millisecond), "bot", policy.ToolCall, "tracker", "find")
+		if i != 0 && i != calls/2 && i != calls-1 {
+			c.TraceID = other
+		}
+		r, err := l.Reserve(t.Context(), c, nil, ledger.Hold{})
+		if err == nil {
+			err = r.Post(ledger.Outcome{Status: ledger.OK})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.TraceID == trace {
+			want = append(want, r.ID())
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ix, err := index.Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ix.Close()
+	traced := ledger.TraceID{}
+	if err := traced.UnmarshalText([]byte(trace)); err != nil {
+		t.Fatal(err)
+	}
+	page, err := ix.Calls(t.Context(), index.Filter{Trace: traced, OldestFirst: true})
+	var got []string
+	for _, c := range page.Items {
+		got = append(got, c.ID.String())
+	}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("found %v, want %v: %v", got, want, err)
 	}
 }
 
@@ -382,7 +430,9 @@ func BenchmarkStore(b *testing.B) {
 		b.Fatal(err)
 	}
 	for i := range b.N {
-		r, err := l.Reserve(context.Background(), call(time.Now(), "bot", policy.ToolCall, "tracker", fmt.Sprint("tool", i%20)), nil, ledger.Hold{Cost: 5})
+		c := call(time.Now(), "bot", policy.ToolCall, "tracker", fmt.Sprint("tool", i%20))
+		c.TraceID = fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64())
+		r, err := l.Reserve(context.Background(), c, nil, ledger.Hold{Cost: 5})
 		if err == nil {
 			err = r.Post(ledger.Outcome{Status: ledger.OK})
 		}

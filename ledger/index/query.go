@@ -209,6 +209,11 @@ func (f *Filter) who() *where {
 	return w
 }
 
+// ofTrace looks a trace up in each block.
+const ofTrace = `at IN (
+WITH RECURSIVE blocks(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM blocks WHERE n < (SELECT number >> ? FROM cursor))
+SELECT traced.at FROM blocks CROSS JOIN calls AS traced ON traced.block = blocks.n AND traced.trace = ?)`
+
 func (f *Filter) where() (*where, error) {
 	w := &where{}
 	if who := f.who(); len(who.text) > 0 {
@@ -235,7 +240,7 @@ func (f *Filter) where() (*where, error) {
 		w.and("id = ?", f.ID[:])
 	}
 	if f.Trace != (ledger.TraceID{}) {
-		w.and("trace = ?", f.Trace[:])
+		w.and(ofTrace, blockBits, f.Trace[:])
 	}
 	if !f.Parent.IsZero() {
 		w.and("parent = ?", f.Parent[:])

@@ -19,8 +19,8 @@ const rowsPerInsert = 16
 const lanesMax = 8192
 
 const (
-	insertCalls = `INSERT INTO calls (at, id, kind, lane, trace, parent, outcome, entries) VALUES `
-	callValues  = `(?, ?, ?, ?, ?, ?, ?, ?)`
+	insertCalls = `INSERT INTO calls (at, id, kind, lane, block, trace, parent, outcome, entries) VALUES `
+	callValues  = `(?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 	// endCall puts an end or an extension into the row of its reservation: an id that was refused before it was reserved
 	// has two rows.
@@ -117,7 +117,7 @@ func (ix *Index) storeRows(tx *sql.Tx, rows []row) error {
 			if err != nil {
 				return err
 			}
-			s.args = append(s.args, r.at, r.id[:], int64(r.kind), number, blob(r.trace[:]), blob(r.parent[:]), string(r.outcome), r.payloads)
+			s.args = append(s.args, r.at, r.id[:], int64(r.kind), number, r.block, blob(r.trace[:]), blob(r.parent[:]), string(r.outcome), r.payloads)
 		}
 		if _, err := insert.Exec(s.args...); err != nil {
 			return fmt.Errorf("store the entries from %s on: %w", rows[0].id, err)
