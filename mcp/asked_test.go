@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/mark3labs/mcp-go/client"
-	"github.com/mark3labs/mcp-go/client/transport"
 	sdk "github.com/mark3labs/mcp-go/mcp"
 
 	"github.com/tollgate/tollgate/internal/mcptest"
@@ -56,7 +55,7 @@ func TestAskedAcrossEras(t *testing.T) {
 		for _, server := range []string{"old", "new"} {
 			t.Run(version+" "+server, func(t *testing.T) {
 				person := &agrees{}
-				c := f.askable(t, version, person)
+				c := f.client(t, version, client.WithElicitationHandler(person))
 				req := sdk.CallToolRequest{}
 				req.Params.Name = server + "__do"
 				result, err := c.CallTool(t.Context(), req)
@@ -69,24 +68,4 @@ func TestAskedAcrossEras(t *testing.T) {
 			})
 		}
 	}
-}
-
-// askable is a client in the era of version whose person can be asked.
-func (f *fixture) askable(t *testing.T, version string, person client.ElicitationHandler) *client.Client {
-	t.Helper()
-	wire, err := transport.NewStreamableHTTP(f.url, transport.WithHTTPHeaders(map[string]string{"Authorization": "Bearer alice"}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := client.NewClient(wire, client.WithProtocolVersion(version), client.WithElicitationHandler(person))
-	t.Cleanup(func() { _ = c.Close() })
-	if err := c.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	req := sdk.InitializeRequest{}
-	req.Params.ProtocolVersion = version
-	if _, err := c.Initialize(t.Context(), req); err != nil {
-		t.Fatal(err)
-	}
-	return c
 }

@@ -17,9 +17,20 @@
 // server said of itself when it was last asked. A server is asked in the background, again and again while it is down;
 // its last good lists stay, marked stale, and only lists asked for within the first seconds after a start wait for it.
 //
-// The parts: package rpc reads and writes messages as bytes, era knows what surrounds them, catalog names and filters,
-// front is the HTTP side to agents, upstream the contract of an exchange with a server, which streamable and stdio carry.
+// The parts: package rpc reads and writes messages as bytes, era knows what surrounds them, catalog names and filters, park
+// keeps calls that wait for their caller, front is the HTTP side to agents, upstream the contract of an exchange with a server, which streamable and stdio carry.
 // This package looks after the servers and makes the calls.
+//
+// # Questions
+//
+// A server may ask in the middle of a call (elicitation, sampling, roots), what its caller has declared and nothing else. The
+// eras do it in different ways, and the one is made of the other. A legacy server waits with its request: a legacy client
+// is asked on the call's stream; for a modern one, which is asked by the result of its request, the call is parked (package
+// park) until the request comes again with the answers. A modern server answers that input is required and forgets: the
+// caller's request is made again, by the modern client itself, and for a legacy one here, round after round, with what it
+// answered. Either way it is one call: one permit, one hold, one entry, and a time limit that stands still while somebody
+// thinks. A server of 2025-11-25 that refuses a call until a page has been visited (-32042) is the exception: the retry is
+// a call of its own. What a client cannot be asked, the server is told it cannot, and the client what was missing.
 //
 // # Names
 //

@@ -74,13 +74,13 @@ func newFixture(t testing.TB, rules string, servers ...mcp.Server) *fixture {
 }
 
 // client is the SDK's client as an agent, in the era of version.
-func (f *fixture) client(t testing.TB, version string) *client.Client {
+func (f *fixture) client(t testing.TB, version string, more ...client.ClientOption) *client.Client {
 	t.Helper()
 	wire, err := transport.NewStreamableHTTP(f.url, transport.WithHTTPHeaders(map[string]string{"Authorization": "Bearer alice"}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := client.NewClient(wire, client.WithProtocolVersion(version))
+	c := client.NewClient(wire, append(more, client.WithProtocolVersion(version))...)
 	t.Cleanup(func() { _ = c.Close() })
 	if err := c.Start(t.Context()); err != nil {
 		t.Fatal(err)

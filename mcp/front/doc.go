@@ -15,5 +15,9 @@
 // response it posts is the answer. Resources that a session subscribes to, or a listen stream names, are watched by the
 // backend; what changes waits, bounded and once, for the stream to tell it. Whatever a session's client says or is told stays in that session.
 //
+// What a legacy server asks in the middle of a modern call ends the request: it is answered that input is required, and the
+// call waits in package park for the request that brings the answers. Such a call runs on a goroutine of its own; a call
+// whose server does not ask, or whose caller cannot be asked, stays on its request's.
+//
 // Refusals that JSON-RPC and MCP have no code for carry their HTTP status as code.
 package front
