@@ -8,6 +8,7 @@ import (
 
 	"github.com/tollgate/tollgate/internal/strictjson"
 	"github.com/tollgate/tollgate/mcp/era"
+	"github.com/tollgate/tollgate/mcp/front/reply"
 	"github.com/tollgate/tollgate/mcp/rpc"
 	"github.com/tollgate/tollgate/mcp/upstream"
 )
@@ -28,7 +29,7 @@ type question struct {
 
 // asker returns how a call to a server that is answered by out puts that server's questions to the session's client; nil:
 // the client can be asked nothing.
-func (s *session) asker(out *reply, server string) upstream.Ask {
+func (s *session) asker(out *reply.Reply, server string) upstream.Ask {
 	if !s.asks {
 		return nil
 	}
@@ -39,7 +40,7 @@ func (s *session) asker(out *reply, server string) upstream.Ask {
 
 // ask puts a question to the session's client and waits for the answer; see upstream.Ask. It goes out on own, the reply
 // to the call it belongs to, when the client reads that as an event stream, and else on the session's stream.
-func (s *session) ask(ctx context.Context, own *reply, server, method string, params []byte) *upstream.Answer {
+func (s *session) ask(ctx context.Context, own *reply.Reply, server, method string, params []byte) *upstream.Answer {
 	params, refused := era.Question(s.version, s.capabilities, method, params)
 	if refused != nil {
 		return unasked(refused)
@@ -130,10 +131,10 @@ func (s *session) withdraw(id []byte) *question {
 }
 
 // takeBack tells the client that a question needs no answer any more.
-func (s *session) takeBack(on *reply, id []byte) {
+func (s *session) takeBack(on *reply.Reply, id []byte) {
 	params := append(append([]byte(`{"requestId":`), id...), `,"reason":"the server waits for the answer no longer"}`...)
 	msg := rpc.AppendNotification(nil, "notifications/cancelled", params)
-	if !on.event(msg) {
+	if !on.Event(msg) {
 		s.say(msg)
 	}
 }

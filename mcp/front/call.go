@@ -173,8 +173,8 @@ func (x *exchange) call(ctx context.Context, m *rpc.Message, c *era.Context, t t
 		Principal: p, Action: x.methods[m.Method].action, Entry: t.e, Method: m.Method,
 		Params: m.ParamsWith(t.edits...), Args: t.args, Task: t.task, Context: c,
 	}
-	if x.out.accepts {
-		call.Notify = x.out.notify
+	if x.out.Accepts {
+		call.Notify = x.out.Notify
 	}
 	if x.session != nil {
 		call.Client, call.Ask = x.session.client, x.session.asker(x.out, t.e.Server)

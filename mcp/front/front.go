@@ -13,6 +13,7 @@ import (
 	"github.com/tollgate/tollgate/internal/edge"
 	"github.com/tollgate/tollgate/mcp/catalog"
 	"github.com/tollgate/tollgate/mcp/era"
+	"github.com/tollgate/tollgate/mcp/front/reply"
 	"github.com/tollgate/tollgate/mcp/park"
 	"github.com/tollgate/tollgate/mcp/rpc"
 	"github.com/tollgate/tollgate/mcp/seal"
@@ -130,7 +131,7 @@ type exchange struct {
 	base    *policy.Principal // as authenticated
 	space   *catalog.Space
 	session *session // nil: modern, or not opened yet
-	out     *reply
+	out     *reply.Reply
 	page    []byte // begins the result; others may have it, so it is not changed. nil: the result is all there is
 }
 
@@ -215,8 +216,8 @@ func (x *exchange) post() {
 		x.turnAway(nil, rpc.Refused(problem.Status, problem.Text))
 		return
 	}
-	x.out = newReply(x.w, x.r)
-	defer x.out.end()
+	x.out = reply.New(x.w, x.r)
+	defer x.out.End()
 	if b := bytes.TrimLeft(body, " \t\r\n"); len(b) > 0 && b[0] == '[' {
 		x.batch(body)
 		return
@@ -306,20 +307,17 @@ func clip(name string) string {
 // refuse answers with an error and nothing else.
 func (x *exchange) refuse(id []byte, e *rpc.Error) {
 	if x.out == nil {
-		x.out = newReply(x.w, x.r)
-		defer x.out.end()
+		x.out = reply.New(x.w, x.r)
+		defer x.out.End()
 	}
 	if e.HTTP == http.StatusServiceUnavailable {
 		x.w.Header().Set("Retry-After", "1")
 	}
-	x.out.fail(id, e)
+	x.out.Fail(id, e)
 }
 
 // The rhythm of streams.
 const (
-	firstAfter     = 2 * time.Second        // a call that takes so long gets its stream, if that can be resumed
-	keepAliveEvery = 15 * time.Second       // shorter than the idle timeouts of common proxies (30 to 125 s)
-	recheckEvery   = 5 * time.Second        // a stream of a revoked key or under a new policy ends or changes within it
-	changeWithin   = 100 * time.Millisecond // changes that come together are told once
-	writeWithin    = 30 * time.Second       // a client that takes no bytes for so long is gone
+	recheckEvery = 5 * time.Second        // a stream of a revoked key or under a new policy ends or changes within it
+	changeWithin = 100 * time.Millisecond // changes that come together are told once
 )

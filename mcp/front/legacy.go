@@ -8,6 +8,7 @@ import (
 	"github.com/tollgate/tollgate/internal/strictjson"
 	"github.com/tollgate/tollgate/mcp/era"
 	"github.com/tollgate/tollgate/mcp/front/replay"
+	"github.com/tollgate/tollgate/mcp/front/reply"
 	"github.com/tollgate/tollgate/mcp/rpc"
 	"github.com/tollgate/tollgate/mcp/upstream"
 )
@@ -75,8 +76,8 @@ func (x *exchange) request(m *rpc.Message, meta *era.Meta) {
 	}
 	finish := sync.OnceFunc(func() { x.session.finish(m.ID) })
 	defer finish()
-	x.out.belong(x.session, replay.Call)
-	x.out.ending = finish // whoever has the answer may use its id again
+	x.session.belong(x.out, replay.Call)
+	x.out.Ending = finish // whoever has the answer may use its id again
 	x.serve(ctx, m, c)
 }
 
@@ -108,7 +109,7 @@ func (x *exchange) initialize(m *rpc.Message) {
 	b = append(b, `,"serverInfo":`...)
 	b = append(b, x.self...)
 	b = appendInstructions(b, view)
-	x.out.result(m.ID, nil, append(b, '}'))
+	x.out.Result(m.ID, nil, append(b, '}'))
 }
 
 // batch serves an array of messages. Its answers come as one array, or one by one on the event stream once there is one.
@@ -135,13 +136,13 @@ func (x *exchange) batch(body []byte) {
 		x.turnAway(nil, rpc.Invalid("a batch has 1 to 50 messages"))
 		return
 	}
-	x.out.belong(x.session, replay.Call)
+	x.session.belong(x.out, replay.Call)
 	answers := x.batchParts(parts)
 	if len(answers) == 0 {
 		x.w.WriteHeader(http.StatusAccepted)
 		return
 	}
-	x.out.all(answers)
+	x.out.All(answers)
 }
 
 // batchParts serves the messages of a batch, a few at a time, and returns the answers in the order of the requests.
@@ -171,9 +172,9 @@ func (x *exchange) batchParts(parts [][]byte) [][]byte {
 		wg.Go(func() {
 			defer func() { <-slots }()
 			one := *x
-			one.out = &reply{w: x.w, accepts: x.out.accepts, parent: x.out}
+			one.out = reply.PartOf(x.out)
 			one.request(m, meta)
-			answers[i] = one.out.kept
+			answers[i] = one.out.Kept()
 		})
 	}
 	wg.Wait()

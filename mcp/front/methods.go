@@ -63,11 +63,11 @@ func (x *exchange) serve(ctx context.Context, m *rpc.Message, c *era.Context) {
 	result, err := row.serve(x, x.traced(ctx, c), m, c)
 	switch e := err.(type) {
 	case nil:
-		x.out.result(m.ID, x.page, result)
+		x.out.Result(m.ID, x.page, result)
 	case *rpc.Error:
-		x.out.fail(m.ID, e)
+		x.out.Fail(m.ID, e)
 	default:
-		x.out.fail(m.ID, &rpc.Error{Code: rpc.CodeInternal, Message: "the gateway could not answer"})
+		x.out.Fail(m.ID, &rpc.Error{Code: rpc.CodeInternal, Message: "the gateway could not answer"})
 	}
 }
 

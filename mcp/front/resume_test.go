@@ -12,6 +12,7 @@ import (
 
 	"github.com/tollgate/tollgate/mcp/era"
 	"github.com/tollgate/tollgate/mcp/front/replay"
+	"github.com/tollgate/tollgate/mcp/front/reply"
 	"github.com/tollgate/tollgate/mcp/rpc"
 )
 
@@ -230,14 +231,10 @@ func TestFirstAfter(t *testing.T) {
 			w := &recorder{ResponseRecorder: httptest.NewRecorder()}
 			r := httptest.NewRequest(http.MethodPost, "/mcp", nil)
 			r.Header.Set("Accept", "text/event-stream")
-			out := newReply(w, r)
-			out.belong(s, replay.Call)
-			written := func() string {
-				out.mu.Lock()
-				defer out.mu.Unlock()
-				return w.Body.String()
-			}
-			time.Sleep(firstAfter + time.Millisecond)
+			out := reply.New(w, r)
+			s.belong(out, replay.Call)
+			written := func() string { return w.Body.String() } // after synctest.Wait nobody writes
+			time.Sleep(reply.FirstAfter + time.Millisecond)
 			synctest.Wait()
 			want := ""
 			if version == era.V2025Nov {
@@ -246,13 +243,13 @@ func TestFirstAfter(t *testing.T) {
 			if got := written(); got != want {
 				t.Errorf("%s: %q", version, got)
 			}
-			time.Sleep(keepAliveEvery)
+			time.Sleep(reply.KeepAliveEvery)
 			synctest.Wait()
 			if got := written(); got != want+": keep-alive\n\n" {
 				t.Errorf("%s, later: %q", version, got)
 			}
-			out.result([]byte("1"), []byte("{}"), nil)
-			out.end()
+			out.Result([]byte("1"), []byte("{}"), nil)
+			out.End()
 			ss.close(s)
 			synctest.Wait()
 		})

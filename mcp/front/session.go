@@ -12,6 +12,7 @@ import (
 
 	"github.com/tollgate/tollgate/mcp/era"
 	"github.com/tollgate/tollgate/mcp/front/replay"
+	"github.com/tollgate/tollgate/mcp/front/reply"
 	"github.com/tollgate/tollgate/mcp/rpc"
 	"github.com/tollgate/tollgate/mcp/upstream"
 	"github.com/tollgate/tollgate/policy"
@@ -59,11 +60,11 @@ type session struct {
 	subscriptions map[string]*subscription // by URI; nil until there is one
 	seen          sums                     // of the lists the client knows, or has been told to fetch
 	readers       int                      // GETs that are open
-	streams       []*reply                 // those for what is said outside of requests, in the order they were opened
-	paused        *reply                   // the last of them to lose its connection, if it can be resumed
+	streams       []*reply.Reply           // those for what is said outside of requests, in the order they were opened
+	paused        *reply.Reply             // the last of them to lose its connection, if it can be resumed
 	pausedAt      time.Time
-	log           *replay.Log[*reply] // of streams that can be resumed; nil until there is one
-	opened        chan struct{}       // closed when the next stream is; nil: nobody waits for it
+	log           *replay.Log[*reply.Reply] // of streams that can be resumed; nil until there is one
+	opened        chan struct{}             // closed when the next stream is; nil: nobody waits for it
 	used          time.Time
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/tollgate/tollgate/internal/strictjson"
 	"github.com/tollgate/tollgate/mcp/era"
 	"github.com/tollgate/tollgate/mcp/front/replay"
+	"github.com/tollgate/tollgate/mcp/front/reply"
 	"github.com/tollgate/tollgate/mcp/rpc"
 )
 
@@ -34,9 +35,9 @@ func (s *session) hasRead() {
 }
 
 // enter makes a stream the newest of the session.
-func (s *session) enter(out *reply) {
+func (s *session) enter(out *reply.Reply) {
 	s.mu.Lock()
-	s.streams = append(slices.DeleteFunc(s.streams, func(o *reply) bool { return o == out }), out)
+	s.streams = append(slices.DeleteFunc(s.streams, func(o *reply.Reply) bool { return o == out }), out)
 	if s.paused == out {
 		s.paused = nil
 	}
@@ -56,13 +57,13 @@ func (s *session) streamOpened() {
 
 // leave takes a stream out whose connection w has ended. When the client can resume it, it goes on to take what the
 // session is told, in the place of the one that was lost before.
-func (s *session) leave(out *reply, w http.ResponseWriter) {
+func (s *session) leave(out *reply.Reply, w http.ResponseWriter) {
 	s.mu.Lock()
-	s.streams = slices.DeleteFunc(s.streams, func(o *reply) bool { return o == out })
+	s.streams = slices.DeleteFunc(s.streams, func(o *reply.Reply) bool { return o == out })
 	s.mu.Unlock()
-	had, waits := out.leave(w)
+	had, waits := out.Leave(w)
 	switch {
-	case !had && out.connected():
+	case !had && out.Connected():
 		s.enter(out) // it has moved to another connection
 	case had && waits:
 		s.mu.Lock()
@@ -70,20 +71,20 @@ func (s *session) leave(out *reply, w http.ResponseWriter) {
 		s.paused, s.pausedAt = out, time.Now()
 		s.mu.Unlock()
 		if old != nil {
-			old.end()
+			old.End()
 		}
 	case had:
-		out.end()
+		out.End()
 	}
 }
 
 // standing is the GET stream that is open and was opened last, or nil.
-func (s *session) standing() *reply {
+func (s *session) standing() *reply.Reply {
 	s.mu.Lock()
 	all := slices.Clone(s.streams)
 	s.mu.Unlock()
 	for _, out := range slices.Backward(all) {
-		if out.connected() {
+		if out.Connected() {
 			return out
 		}
 	}
@@ -92,18 +93,18 @@ func (s *session) standing() *reply {
 
 // say writes a message to the session's stream and reports whether it could; otherwise the message is lost.
 func (s *session) say(msg []byte) bool {
-	if out := s.standing(); out != nil && out.event(msg) {
+	if out := s.standing(); out != nil && out.Event(msg) {
 		return true
 	}
 	s.mu.Lock()
 	out, at := s.paused, s.pausedAt
 	s.mu.Unlock()
-	return out != nil && time.Since(at) < replay.Age && out.event(msg)
+	return out != nil && time.Since(at) < replay.Age && out.Event(msg)
 }
 
 // carry writes a question to own, or to the session's stream, for one of which it waits a while, and returns which it was;
 // nil: there was none.
-func (s *session) carry(ctx context.Context, own *reply, msg []byte) *reply {
+func (s *session) carry(ctx context.Context, own *reply.Reply, msg []byte) *reply.Reply {
 	var late <-chan time.Time
 	for {
 		s.mu.Lock()
@@ -112,10 +113,10 @@ func (s *session) carry(ctx context.Context, own *reply, msg []byte) *reply {
 		}
 		opened := s.opened
 		s.mu.Unlock()
-		if own != nil && own.connected() && own.event(msg) {
+		if own != nil && own.Connected() && own.Event(msg) {
 			return own
 		}
-		if out := s.standing(); out != nil && out.event(msg) {
+		if out := s.standing(); out != nil && out.Event(msg) {
 			return out
 		}
 		if late == nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/tollgate/tollgate/mcp/catalog"
 	"github.com/tollgate/tollgate/mcp/era"
 	"github.com/tollgate/tollgate/mcp/front/replay"
+	"github.com/tollgate/tollgate/mcp/front/reply"
 	"github.com/tollgate/tollgate/mcp/rpc"
 )
 
@@ -32,7 +33,7 @@ func (x *exchange) get() {
 		return
 	}
 	s := x.session
-	if !acceptsEvents(x.r) {
+	if !reply.AcceptsEvents(x.r) {
 		x.refuse(nil, rpc.Refused(http.StatusNotAcceptable, "this is an event stream: send Accept: text/event-stream"))
 		return
 	}
@@ -50,9 +51,9 @@ func (x *exchange) get() {
 	case lost != nil:
 		x.goOn(ctx, lost, n, cancel)
 	default:
-		x.out = newReply(x.w, x.r)
-		x.out.hangUp = cancel
-		x.out.belong(s, replay.Session)
+		x.out = reply.New(x.w, x.r)
+		x.out.HangUp(cancel)
+		s.belong(x.out, replay.Session)
 		x.stand(ctx)
 	}
 }
@@ -62,7 +63,7 @@ func (x *exchange) stand(ctx context.Context) {
 	s := x.session
 	s.enter(x.out)
 	defer s.leave(x.out, x.w)
-	x.out.begin() // now that nothing the client can wait for is lost
+	x.out.Begin() // now that nothing the client can wait for is lost
 	x.watch(ctx, s.claim, s.updates, s.tellLists, s.tellUpdates)
 }
 
@@ -94,7 +95,7 @@ func (s *session) tellUpdates() {
 
 // listen serves the one stream of the modern era that outlives its request.
 func (x *exchange) listen(ctx context.Context, m *rpc.Message, c *era.Context) ([]byte, error) {
-	if !x.out.accepts {
+	if !x.out.Accepts {
 		return nil, rpc.Refused(http.StatusNotAcceptable, "this is an event stream: send Accept: text/event-stream")
 	}
 	changes := newUpdates()
@@ -123,7 +124,7 @@ func (x *exchange) listen(ctx context.Context, m *rpc.Message, c *era.Context) (
 		ack = appendStrings(append(ack, `"taskIds":`...), tasks)
 	}
 	ack = append(bytes.TrimSuffix(ack, []byte{','}), `},`...)
-	x.out.notify("notifications/subscriptions/acknowledged", append(append(ack, tag...), '}'))
+	x.out.Notify("notifications/subscriptions/acknowledged", append(append(ack, tag...), '}'))
 	if want != [len(watched)]bool{} || uris != nil || tasks != nil {
 		x.listenOn(ctx, c.Client, want, changes, append(append([]byte{'{'}, tag...), '}'))
 	}
@@ -150,17 +151,17 @@ func (x *exchange) listenOn(ctx context.Context, client string, want [len(watche
 	lists := func(now sums) {
 		for i, w := range watched {
 			if want[i] && now[i] != seen[i] {
-				x.out.notify(w.method, params)
+				x.out.Notify(w.method, params)
 			}
 		}
 		seen = now
 	}
 	x.watch(ctx, client, changes, lists, func() {
 		for _, update := range changes.take() {
-			x.out.notify(resourceUpdated, tagged(update, meta))
+			x.out.Notify(resourceUpdated, tagged(update, meta))
 		}
 		for _, news := range changes.takeTasks() {
-			x.out.notify("notifications/tasks", tagged(news.params, meta))
+			x.out.Notify("notifications/tasks", tagged(news.params, meta))
 		}
 	})
 }

@@ -1,4 +1,4 @@
-package front
+package reply
 
 import (
 	"bytes"
@@ -13,14 +13,19 @@ import (
 	"github.com/tollgate/tollgate/mcp/rpc"
 )
 
-// reply is the response to one POST: plain JSON, or an event stream from the first notification or keep-alive on. A GET
-// stream is one, too. One that can be resumed outlives its connection and may get another; see resume.go.
-type reply struct {
-	accepts bool // the client takes event streams
+// The rhythm of streams.
+const (
+	FirstAfter     = 2 * time.Second  // a call that takes so long gets its stream, if that can be resumed
+	KeepAliveEvery = 15 * time.Second // shorter than the idle timeouts of common proxies (30 to 125 s)
+	writeWithin    = 30 * time.Second // a client that takes no bytes for so long is gone
+)
 
-	ending func() // called before the last message goes out; nil: nothing is
+// Reply is the response to one request. Safe for concurrent use, but for its exported fields.
+type Reply struct {
+	Accepts bool   // the client takes event streams
+	Ending  func() // called before the last message goes out; nil: nothing is
 
-	parent *reply // of the batch this is a part of: it carries notifications, the answer is kept for it
+	parent *Reply // of the batch this is a part of: it carries notifications, the answer is kept for it
 	kept   []byte // the answer, when there is a parent
 
 	mu      sync.Mutex // guards what follows and the order of writes
@@ -30,30 +35,50 @@ type reply struct {
 	hangUp  func()          // ends the handler of w when the stream has ended or moved on; nil: it needs no telling
 	started bool            // the event stream's header is out
 	over    bool            // the last message is out, or can go nowhere
-	waited  bool            // firstAfter has passed
+	waited  bool            // FirstAfter has passed
 	idle    *time.Timer
-	session *session // whose client may resume the stream; nil: nobody may
 	kind    replay.Kind
-	trail   *replay.Stream[*reply]
+	log     func() *replay.Log[*Reply] // what keeps the events for a client that comes back; nil: nothing does
+	primes  bool                       // the stream begins with an event that has only an id
+	trail   *replay.Stream[*Reply]     // in the log
 }
 
-func acceptsEvents(r *http.Request) bool {
+// AcceptsEvents reports whether a request is one whose client takes event streams.
+func AcceptsEvents(r *http.Request) bool {
 	return strings.Contains(r.Header.Get("Accept"), "text/event-stream")
 }
 
-// newReply begins a reply. The caller must end it before its handler returns.
-func newReply(w http.ResponseWriter, r *http.Request) *reply {
-	out := &reply{w: w, left: r.Context().Done(), accepts: acceptsEvents(r)}
-	if out.accepts {
+// New begins the reply to r. The caller must end it before its handler returns.
+func New(w http.ResponseWriter, r *http.Request) *Reply {
+	out := &Reply{w: w, left: r.Context().Done(), Accepts: AcceptsEvents(r)}
+	if out.Accepts {
 		out.mu.Lock() // the timer must not fire before it is kept
-		out.idle = time.AfterFunc(firstAfter, out.keepAlive)
+		out.idle = time.AfterFunc(FirstAfter, out.keepAlive)
 		out.mu.Unlock()
 	}
 	return out
 }
 
-// end stops the keep-alive; nothing is written after it.
-func (o *reply) end() {
+// HangUp has fn called when the stream has ended or moved on to another connection, to end the handler of this one.
+func (o *Reply) HangUp(fn func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.hangUp = fn
+}
+
+// PartOf returns the reply to one request of a batch, which whole answers: its notifications are whole's, its answer is
+// kept for it.
+func PartOf(whole *Reply) *Reply { return &Reply{w: whole.w, Accepts: whole.Accepts, parent: whole} }
+
+// Kept is the answer of a part of a batch; nil: there was none.
+func (o *Reply) Kept() []byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.kept
+}
+
+// End stops the keep-alive; nothing is written after it.
+func (o *Reply) End() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.idle != nil {
@@ -63,7 +88,7 @@ func (o *reply) end() {
 }
 
 // finish says that nothing follows. Holding mu.
-func (o *reply) finish() {
+func (o *Reply) finish() {
 	if o.over {
 		return
 	}
@@ -76,15 +101,15 @@ func (o *reply) finish() {
 	}
 }
 
-func (o *reply) keepAlive() {
+func (o *Reply) keepAlive() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
 	case o.over || o.gone():
 		return
-	case !o.waited && (o.started || !o.primes()):
+	case !o.waited && (o.started || !o.primes):
 		o.waited = true
-		o.idle.Reset(keepAliveEvery - firstAfter)
+		o.idle.Reset(KeepAliveEvery - FirstAfter)
 		return
 	case o.started:
 		o.put([]byte(sse.KeepAlive))
@@ -92,11 +117,11 @@ func (o *reply) keepAlive() {
 		o.waited = true
 		o.put(o.start(), []byte(sse.KeepAlive))
 	}
-	o.idle.Reset(keepAliveEvery)
+	o.idle.Reset(KeepAliveEvery)
 }
 
-// begin turns the reply into an event stream.
-func (o *reply) begin() {
+// Begin turns the reply into an event stream.
+func (o *Reply) Begin() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.over && !o.started {
@@ -104,25 +129,25 @@ func (o *reply) begin() {
 	}
 }
 
-// notify writes a notification; a client that takes no event stream does not get it.
-func (o *reply) notify(method string, params []byte) {
-	if o.accepts {
-		o.event(rpc.AppendNotification(nil, method, params))
+// Notify writes a notification; a client that takes no event stream does not get it.
+func (o *Reply) Notify(method string, params []byte) {
+	if o.Accepts {
+		o.Event(rpc.AppendNotification(nil, method, params))
 	}
 }
 
-// connected reports whether the client reads this as an event stream, or would if there were an event.
-func (o *reply) connected() bool {
+// Connected reports whether the client reads this as an event stream, or would if there were an event.
+func (o *Reply) Connected() bool {
 	if o.parent != nil {
 		o = o.parent
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.accepts && !o.over && !o.gone()
+	return o.Accepts && !o.over && !o.gone()
 }
 
 // gone reports whether there is nobody at the other end now. Holding mu.
-func (o *reply) gone() bool {
+func (o *Reply) gone() bool {
 	select {
 	case <-o.left:
 		return true
@@ -131,8 +156,8 @@ func (o *reply) gone() bool {
 	}
 }
 
-// event writes a message to the event stream, or keeps it for the client to come back; false: it can do neither.
-func (o *reply) event(msg []byte) bool {
+// Event writes a message to the event stream, or keeps it for the client to come back; false: it can do neither.
+func (o *Reply) Event(msg []byte) bool {
 	if o.parent != nil {
 		o = o.parent
 	}
@@ -152,7 +177,7 @@ func (o *reply) event(msg []byte) bool {
 }
 
 // message is msg as the stream's next event, which is kept if the stream can be resumed. Holding mu.
-func (o *reply) message(msg []byte) []byte {
+func (o *Reply) message(msg []byte) []byte {
 	e := sse.Event{Name: []byte("message"), Data: msg}
 	if o.trail == nil {
 		return sse.Append(make([]byte, 0, len(msg)+32), e)
@@ -164,7 +189,7 @@ func (o *reply) message(msg []byte) []byte {
 }
 
 // start sends the header of an event stream and returns what goes before its first event. Holding mu.
-func (o *reply) start() []byte {
+func (o *Reply) start() []byte {
 	o.started = true
 	startStream(o.w)
 	return o.trailed()
@@ -179,7 +204,7 @@ func startStream(w http.ResponseWriter) {
 }
 
 // put writes raw bytes of the event stream. Holding mu.
-func (o *reply) put(parts ...[]byte) {
+func (o *Reply) put(parts ...[]byte) {
 	if o.broken || deliver(o.w, parts...) == nil {
 		return
 	}
@@ -189,14 +214,14 @@ func (o *reply) put(parts ...[]byte) {
 	}
 }
 
-// result answers with a result in two parts, the last message.
-func (o *reply) result(id, page, rest []byte) {
+// Result answers with a result in two parts, the last message.
+func (o *Reply) Result(id, page, rest []byte) {
 	var head [64]byte
 	o.last(http.StatusOK, rpc.AppendHead(head[:0], id), page, rest, []byte{'}'})
 }
 
-// fail answers with an error, the last message.
-func (o *reply) fail(id []byte, e *rpc.Error) {
+// Fail answers with an error, the last message.
+func (o *Reply) Fail(id []byte, e *rpc.Error) {
 	status := http.StatusOK
 	if e.HTTP != 0 {
 		status = e.HTTP
@@ -205,11 +230,11 @@ func (o *reply) fail(id []byte, e *rpc.Error) {
 }
 
 // last writes the message that ends the reply; on an event stream the status is out already.
-func (o *reply) last(status int, parts ...[]byte) {
+func (o *Reply) last(status int, parts ...[]byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.ending != nil {
-		o.ending()
+	if o.Ending != nil {
+		o.Ending()
 	}
 	switch {
 	case o.over:
@@ -224,8 +249,8 @@ func (o *reply) last(status int, parts ...[]byte) {
 	o.finish()
 }
 
-// all answers a batch.
-func (o *reply) all(answers [][]byte) {
+// All answers a batch.
+func (o *Reply) All(answers [][]byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.over {
