@@ -37,6 +37,7 @@ type Client struct {
 	Capabilities string            // raw object: what it declares
 	Answers      map[string]string // raw results that it answers questions with, by their method
 	Level        string            // modern: the lowest level of log messages that it wants; empty: none
+	Tasks        []string          // modern: ids of the tasks that Listen is to hear of
 
 	session string
 	mu      sync.Mutex // guards next
@@ -300,13 +301,14 @@ func standard(h http.Header, method, params string) error {
 	}
 	h.Set("Mcp-Method", method)
 	var p struct {
-		Name, URI string
+		Name, URI, TaskID string
+
 		Arguments map[string]any
 	}
 	if err := json.Unmarshal([]byte(params), &p); err != nil {
 		return err
 	}
-	if name := cmp.Or(p.Name, p.URI); name != "" {
+	if name := cmp.Or(p.Name, p.URI, p.TaskID); name != "" {
 		h.Set("Mcp-Name", name)
 	}
 	for _, name := range []string{"region", "zone", "dry"} {
@@ -356,7 +358,15 @@ func (c *Client) listen(ctx context.Context, uris []string) (*http.Response, err
 		if err != nil {
 			return nil, err
 		}
-		params := with(fmt.Sprintf(`{"notifications":{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true,"resourceSubscriptions":%s}}`, list), c.meta(""))
+		tasks := ""
+		if c.Tasks != nil {
+			ids, err := json.Marshal(c.Tasks)
+			if err != nil {
+				return nil, err
+			}
+			tasks = `,"taskIds":` + string(ids)
+		}
+		params := with(fmt.Sprintf(`{"notifications":{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true,"resourceSubscriptions":%s%s}}`, list, tasks), c.meta(""))
 		return c.post(ctx, "subscriptions/listen", params, fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"subscriptions/listen","params":%s}`, c.ID(), params))
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL, nil)
