@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+
 	"github.com/tollgate/tollgate/gate"
 	"github.com/tollgate/tollgate/internal/edge"
 	"github.com/tollgate/tollgate/internal/secret"
@@ -41,6 +43,7 @@ type Config struct {
 	Guard    *edge.Guard  // which Host and Origin requests may have; nil: loopback names only
 	Log      *slog.Logger // nil: discarded
 	Version  string       // of this program, told to clients and servers
+	Meter    metric.Meter // tells of the servers when it is read; nil: no metrics
 
 	// SealKey seals what callers keep for the gateway between two requests: ids of tasks, states of calls that wait for an
 	// answer. It has seal.KeyBytes; replicas share it. Nil: one that ends with the process.

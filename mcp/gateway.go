@@ -29,6 +29,8 @@ type Gateway struct {
 	dial  func(upstream.Config) (upstream.Server, error)
 	front *front.Front
 
+	unmeter func() error // ends what Config.Meter tells of the servers
+
 	// served, catalog and changed are replaced together under mu and read without it.
 	mu       sync.Mutex
 	profiles map[string][]string
@@ -68,8 +70,11 @@ func newGateway(cfg Config, dial func(upstream.Config) (upstream.Server, error))
 	g.served.Store(&map[string]*served{})
 	g.changed.Store(new(make(chan struct{})))
 	g.front = front.New(front.Config{Auth: cfg.Auth, Backend: (*backend)(g), Guard: cfg.Guard, Log: cfg.Log, Version: cfg.Version, Sealer: sealer})
-	if err := g.Reload(cfg.Servers, cfg.Profiles); err != nil {
+	if g.unmeter, err = g.watchServers(cfg.Meter); err != nil {
 		return nil, err
+	}
+	if err := g.Reload(cfg.Servers, cfg.Profiles); err != nil {
+		return nil, errors.Join(err, g.unmeter())
 	}
 	return g, nil
 }
@@ -195,5 +200,5 @@ func (g *Gateway) Close(ctx context.Context) error {
 		g.drains.Go(func() { s.stop(ctx) })
 	}
 	g.drains.Wait()
-	return err
+	return errors.Join(err, g.unmeter())
 }

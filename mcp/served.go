@@ -281,7 +281,7 @@ func (s *served) stop(ctx context.Context) {
 func (s *served) health() ServerHealth {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h := ServerHealth{Name: s.def.Name, State: s.state, Reason: s.reason, Since: s.since}
+	h := ServerHealth{Name: s.def.Name, State: s.state, Reason: s.reason, Since: s.since, Counts: s.up.Counts()}
 	if s.offer != nil {
 		h.Era, h.Version = string(s.offer.Era), s.offer.Version
 		h.Stale = s.state != Ready
@@ -317,6 +317,8 @@ type ServerHealth struct {
 	Withheld  []string // definitions that are not served, each with the reason
 	Since     time.Time
 	Stale     bool // the lists are of an earlier connection
+
+	upstream.Counts
 }
 
 // Health returns the state of every server, by name.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/tollgate/tollgate/internal/edge"
 )
@@ -16,14 +17,21 @@ type health struct {
 }
 
 type serverHealth struct {
-	Name     string   `json:"name"`
-	State    string   `json:"state"`
-	Reason   string   `json:"reason,omitempty"`
-	Era      string   `json:"era,omitempty"`
-	Version  string   `json:"version,omitempty"`
-	Tools    int      `json:"tools"`
-	Withheld []string `json:"withheld,omitempty"`
-	Stale    bool     `json:"stale,omitempty"`
+	Name       string    `json:"name"`
+	State      string    `json:"state"`
+	Since      time.Time `json:"since"`
+	Reason     string    `json:"reason,omitempty"`
+	Era        string    `json:"era,omitempty"`
+	Version    string    `json:"version,omitempty"`
+	Tools      int       `json:"tools"`
+	Resources  int       `json:"resources"`
+	Prompts    int       `json:"prompts"`
+	Withheld   []string  `json:"withheld,omitempty"`
+	Stale      bool      `json:"stale,omitempty"`
+	Sessions   int       `json:"sessions"`
+	Streams    int       `json:"streams"`
+	Questions  int64     `json:"questions"`
+	Reconnects int64     `json:"reconnects"`
 }
 
 type providerHealth struct {
@@ -62,7 +70,11 @@ func (p *process) health() health {
 	}
 	h.Ready = len(h.Reasons) == 0
 	for _, s := range p.mcp.Health() {
-		h.Servers = append(h.Servers, serverHealth{s.Name, string(s.State), s.Reason, s.Era, s.Version, s.Tools, s.Withheld, s.Stale})
+		h.Servers = append(h.Servers, serverHealth{
+			Name: s.Name, State: string(s.State), Since: s.Since, Reason: s.Reason, Era: s.Era, Version: s.Version,
+			Tools: s.Tools, Resources: s.Resources, Prompts: s.Prompts, Withheld: s.Withheld, Stale: s.Stale,
+			Sessions: s.Sessions, Streams: s.Streams, Questions: s.Questions, Reconnects: s.Reconnects,
+		})
 	}
 	for _, v := range p.llm.Health() {
 		one := providerHealth{Name: v.Provider, Models: v.Models, Resting: v.Resting}

@@ -223,7 +223,7 @@ func (p *process) openTools(context.Context) (err error) {
 	p.mcp, err = mcp.New(mcp.Config{
 		Gate: p.gate, Auth: auth, Vault: &p.vault, Guard: &p.inForce().Guard, Servers: p.inForce().Servers, Profiles: p.inForce().Profiles,
 		SealKey: sealKey,
-		Log:     p.log, Version: p.version,
+		Log:     p.log, Meter: p.telemetry.Meter, Version: p.version,
 	})
 	if err != nil {
 		return err
