@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/tollgate/tollgate/mcp/era"
+	"github.com/tollgate/tollgate/mcp/front/asked"
 	"github.com/tollgate/tollgate/mcp/upstream"
 	"github.com/tollgate/tollgate/policy"
 )
@@ -207,8 +208,8 @@ func TestQuestionTakenBack(t *testing.T) {
 func TestQuestionsBound(t *testing.T) {
 	ss := newSessions(t.Context(), newHall())
 	s := ss.open(hello{version: era.V2025Nov, capabilities: []byte(allCapabilities)})
-	for range questionsMax {
-		if _, ok := s.pose(&question{}); !ok {
+	for range asked.Max {
+		if _, _, ok := s.questions.Pose("", nil); !ok {
 			t.Fatal("refused below the bound")
 		}
 	}

@@ -52,7 +52,9 @@ func (x *exchange) hear(m *rpc.Message) *rpc.Error {
 			x.session.cancel(id)
 		}
 	case "notifications/progress":
-		x.progress(m)
+		if server, params, ok := x.session.questions.Progress(m.Get(rpc.Params)); ok {
+			x.cfg.Backend.Tell(server, x.session.client.ID, m.Method, params)
+		}
 	case "notifications/roots/list_changed":
 		if x.session.asks {
 			x.cfg.Backend.Tell("", x.session.client.ID, m.Method, m.Get(rpc.Params))

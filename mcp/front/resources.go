@@ -1,8 +1,8 @@
 package front
 
 import (
-	"bytes"
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"sync"
@@ -10,70 +10,13 @@ import (
 	"github.com/tollgate/tollgate/internal/strictjson"
 	"github.com/tollgate/tollgate/mcp/catalog"
 	"github.com/tollgate/tollgate/mcp/era"
+	"github.com/tollgate/tollgate/mcp/front/updates"
 	"github.com/tollgate/tollgate/mcp/rpc"
 	"github.com/tollgate/tollgate/policy"
 )
 
-// The bounds of resource subscriptions.
-const (
-	subscriptionsMax  = 256 // of one session, or of one listen stream
-	subscribeParallel = 8   // of one listen request that are asked for at a time
-	updatesMax        = 256 // different ones that wait to be told
-)
-
-const resourceUpdated = "notifications/resources/updated"
-
-// updates are the changes of resources that wait to be told. One that comes again before it was told is told once, so
-// that a client that reads slowly holds up no server.
-type updates struct {
-	wake chan struct{} // takes one: there is something to tell
-
-	mu      sync.Mutex // guards what follows
-	waiting [][]byte   // params, in the order they came
-	tasks   []taskNews
-}
-
-func newUpdates() *updates { return &updates{wake: make(chan struct{}, 1)} }
-
-// add enters the params of an update that came for the subscription to uri. When too many different ones wait, which are
-// of parts of the resource, they are told as one of the whole.
-func (u *updates) add(uri string, params []byte) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if len(u.waiting) >= updatesMax {
-		params = append(strictjson.Quote([]byte(`{"uri":`), uri), '}')
-	}
-	if !slices.ContainsFunc(u.waiting, func(w []byte) bool { return bytes.Equal(w, params) }) {
-		u.waiting = append(u.waiting, bytes.Clone(params))
-	}
-	select {
-	case u.wake <- struct{}{}:
-	default:
-	}
-}
-
-// take returns what waits, and forgets it.
-func (u *updates) take() [][]byte {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	all := u.waiting
-	u.waiting = nil
-	return all
-}
-
-// putBack enters again what could not be told; it waits for the next stream.
-func (u *updates) putBack(all [][]byte) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.waiting = append(all, u.waiting...)
-	u.waiting = u.waiting[:min(len(u.waiting), updatesMax+subscriptionsMax)]
-}
-
-// subscription is one of a session.
-type subscription struct {
-	settled chan struct{} // closed when it is known whether the server took it
-	stop    func()        // set before that; nil: it did not
-}
+// subscribeParallel bounds what a listen request names that is asked for at a time.
+const subscribeParallel = 8
 
 // subscribe serves resources/subscribe. A session has one subscription to a URI, however often it asks.
 func (x *exchange) subscribe(ctx context.Context, m *rpc.Message, c *era.Context) ([]byte, error) {
@@ -82,16 +25,11 @@ func (x *exchange) subscribe(ctx context.Context, m *rpc.Message, c *era.Context
 		return nil, rpc.BadParams("uri is missing or no string")
 	}
 	s := x.session
-	sub, fresh, err := s.subscription(ctx, uri)
-	if err != nil {
-		return nil, err
-	}
-	if !fresh {
-		return []byte("{}"), nil
-	}
-	stop, err := x.watchResource(ctx, c, uri, s.updates)
-	s.settle(uri, sub, stop)
-	if err != nil {
+	err := s.subscriptions.Add(ctx, uri, func() (func(), error) { return x.watchResource(ctx, c, uri, s.updates) })
+	switch {
+	case errors.Is(err, updates.ErrFull):
+		return nil, rpc.Refused(http.StatusTooManyRequests, "this session has enough subscriptions; end one first")
+	case err != nil:
 		return nil, err
 	}
 	return []byte("{}"), nil
@@ -103,23 +41,15 @@ func (x *exchange) unsubscribe(ctx context.Context, m *rpc.Message, _ *era.Conte
 	if !ok {
 		return nil, rpc.BadParams("uri is missing or no string")
 	}
-	x.session.mu.Lock()
-	sub := x.session.subscriptions[uri]
-	x.session.mu.Unlock()
-	if sub != nil {
-		select {
-		case <-sub.settled:
-			x.session.drop(uri, sub)
-		case <-ctx.Done():
-			return nil, internal("the request was cancelled")
-		}
+	if err := x.session.subscriptions.Remove(ctx, uri); err != nil {
+		return nil, err
 	}
 	return []byte("{}"), nil
 }
 
 // watchResource has a resource watched for the caller. What it may see is asked again for each update: a subscription
 // lives longer than a rule.
-func (x *exchange) watchResource(ctx context.Context, c *era.Context, uri string, to *updates) (stop func(), err error) {
+func (x *exchange) watchResource(ctx context.Context, c *era.Context, uri string, to *updates.Queue) (stop func(), err error) {
 	p := x.caller(c.Client).principal
 	e := x.find(ctx, func(s *catalog.Space) *catalog.Entry { return x.first(c, s.Resource(uri)) })
 	unknown := noResource(c, uri)
@@ -129,7 +59,7 @@ func (x *exchange) watchResource(ctx context.Context, c *era.Context, uri string
 	}
 	call := &Call{
 		Principal: p, Action: policy.ResourceSubscribe, Entry: e, Method: "resources/subscribe",
-		Params: append(strictjson.Quote([]byte(`{"uri":`), e.Name), '}'), Context: c,
+		Params: updates.Of(e.Name), Context: c,
 	}
 	if x.session != nil {
 		call.Client = x.session.client
@@ -140,9 +70,9 @@ func (x *exchange) watchResource(ctx context.Context, c *era.Context, uri string
 			return
 		}
 		if e.Name != uri {
-			params = append(strictjson.Quote([]byte(`{"uri":`), uri), '}') // the server's own name for it is another's here
+			params = updates.Of(uri) // the server's own name for it is another's here
 		}
-		to.add(uri, params)
+		to.Resource(uri, params)
 	})
 	if err == ErrHidden {
 		err = unknown
@@ -150,79 +80,8 @@ func (x *exchange) watchResource(ctx context.Context, c *era.Context, uri string
 	return stop, err
 }
 
-// subscription returns the session's subscription to uri, which is settled unless it is fresh: then the caller settles it.
-func (s *session) subscription(ctx context.Context, uri string) (sub *subscription, fresh bool, err error) {
-	for {
-		s.mu.Lock()
-		sub = s.subscriptions[uri]
-		full := len(s.subscriptions) >= subscriptionsMax
-		if sub == nil && !full {
-			sub = &subscription{settled: make(chan struct{})}
-			if s.subscriptions == nil {
-				s.subscriptions = map[string]*subscription{}
-			}
-			s.subscriptions[uri] = sub
-			s.mu.Unlock()
-			return sub, true, nil
-		}
-		s.mu.Unlock()
-		if sub == nil {
-			return nil, false, rpc.Refused(http.StatusTooManyRequests, "this session has enough subscriptions; end one first")
-		}
-		select {
-		case <-sub.settled:
-			if sub.stop != nil {
-				return sub, false, nil
-			}
-		case <-ctx.Done():
-			return nil, false, internal("the request was cancelled")
-		}
-	}
-}
-
-// settle says what became of a fresh subscription; stop nil: nothing.
-func (s *session) settle(uri string, sub *subscription, stop func()) {
-	s.mu.Lock()
-	sub.stop = stop
-	if stop == nil {
-		delete(s.subscriptions, uri)
-	}
-	close(sub.settled)
-	s.mu.Unlock()
-	if stop != nil && s.ended.Err() != nil {
-		s.drop(uri, sub) // dropAll came before
-	}
-}
-
-// drop ends a settled subscription.
-func (s *session) drop(uri string, sub *subscription) {
-	s.mu.Lock()
-	if s.subscriptions[uri] == sub {
-		delete(s.subscriptions, uri)
-	}
-	s.mu.Unlock()
-	if sub.stop != nil {
-		sub.stop()
-	}
-}
-
-// dropAll ends the subscriptions of a session that has ended.
-func (s *session) dropAll() {
-	s.mu.Lock()
-	var stops []func()
-	for _, sub := range s.subscriptions {
-		if sub.stop != nil {
-			stops = append(stops, sub.stop)
-		}
-	}
-	s.mu.Unlock()
-	for _, stop := range stops {
-		stop()
-	}
-}
-
 // subscribeAll has the resources watched that a listen request names; see watchAll.
-func (x *exchange) subscribeAll(ctx context.Context, m *rpc.Message, c *era.Context, to *updates) (uris []string, stop func(), err error) {
+func (x *exchange) subscribeAll(ctx context.Context, m *rpc.Message, c *era.Context, to *updates.Queue) (uris []string, stop func(), err error) {
 	return x.watchAll(m, "resourceSubscriptions", func(x *exchange, uri string) (func(), error) { return x.watchResource(ctx, c, uri, to) })
 }
 
@@ -245,7 +104,7 @@ func (x *exchange) watchAll(m *rpc.Message, member string, watch func(*exchange,
 			asked = append(asked, text)
 		}
 	}
-	if list.Kind != '[' || len(asked) > subscriptionsMax {
+	if list.Kind != '[' || len(asked) > updates.Max {
 		return nil, nil, rpc.BadParams(member + " must be an array of at most 256 strings")
 	}
 	stops := make([]func(), len(asked))

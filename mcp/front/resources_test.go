@@ -3,13 +3,13 @@ package front
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/tollgate/tollgate/mcp/catalog"
 	"github.com/tollgate/tollgate/mcp/era"
+	"github.com/tollgate/tollgate/mcp/front/updates"
 	"github.com/tollgate/tollgate/mcp/rpc"
 	"github.com/tollgate/tollgate/mcp/upstream"
 	"github.com/tollgate/tollgate/policy"
@@ -116,7 +116,7 @@ func TestSubscribeRefused(t *testing.T) {
 			}
 		}
 	}
-	for i := range subscriptionsMax {
+	for i := range updates.Max {
 		if _, got := c.post(subscribeTo(fmt.Sprint("x://", i))); got != empty {
 			t.Fatal(i, got)
 		}
@@ -194,7 +194,7 @@ func TestListenRefused(t *testing.T) {
 	_, url := serve(t, h, anybody())
 	c := &client{t: t, url: url, accept: "text/event-stream"}
 	many := `"x://0"`
-	for i := range subscriptionsMax {
+	for i := range updates.Max {
 		many += fmt.Sprintf(`,"x://%d"`, i+1)
 	}
 	for _, list := range []string{`"x://1"`, `{}`, `[1]`, `[["x://1"]]`, `[` + many + `]`} {
@@ -203,24 +203,6 @@ func TestListenRefused(t *testing.T) {
 		if got := body(t, resp); !strings.Contains(got, `"code":-32602`) {
 			t.Errorf("%.20s: %s", list, got)
 		}
-	}
-}
-
-// TestUpdates holds that what waits is bounded and says nothing twice.
-func TestUpdates(t *testing.T) {
-	u := newUpdates()
-	for i := range 2 * updatesMax {
-		u.add("x://dir", fmt.Appendf(nil, `{"uri":"x://dir/%d"}`, i))
-	}
-	u.add("x://dir", []byte(`{"uri":"x://dir/0"}`))
-	all := u.take()
-	if len(all) != updatesMax+1 || string(all[updatesMax]) != `{"uri":"x://dir"}` {
-		t.Errorf("%d wait, the last %s", len(all), all[len(all)-1])
-	}
-	u.putBack(all[1:])
-	u.add("x://dir", []byte(`{"uri":"x://dir"}`))
-	if again := u.take(); !slices.EqualFunc(again, all[1:], func(a, b []byte) bool { return string(a) == string(b) }) {
-		t.Errorf("%d were put back", len(again))
 	}
 }
 

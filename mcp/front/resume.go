@@ -8,6 +8,7 @@ import (
 	"github.com/tollgate/tollgate/mcp/era"
 	"github.com/tollgate/tollgate/mcp/front/replay"
 	"github.com/tollgate/tollgate/mcp/front/reply"
+	"github.com/tollgate/tollgate/mcp/front/updates"
 	"github.com/tollgate/tollgate/mcp/rpc"
 )
 
@@ -60,12 +61,12 @@ func eventsGone() *rpc.Error {
 // forget has the next stream tell of all that may have changed, since what was told of it may be lost.
 func (s *session) forget() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	for i := range s.seen {
 		s.seen[i] = ^s.seen[i]
 	}
-	for uri := range s.subscriptions {
-		s.updates.add(uri, append(append([]byte(`{"uri":`), rpc.String(uri)...), '}'))
+	s.mu.Unlock()
+	for _, uri := range s.subscriptions.URIs() {
+		s.updates.Resource(uri, updates.Of(uri))
 	}
 }
 

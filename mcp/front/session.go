@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/mcp/era"
+	"github.com/tollgate/tollgate/mcp/front/asked"
 	"github.com/tollgate/tollgate/mcp/front/replay"
 	"github.com/tollgate/tollgate/mcp/front/reply"
+	"github.com/tollgate/tollgate/mcp/front/updates"
 	"github.com/tollgate/tollgate/mcp/rpc"
 	"github.com/tollgate/tollgate/mcp/upstream"
 	"github.com/tollgate/tollgate/policy"
@@ -47,25 +49,25 @@ type session struct {
 	capabilities []byte           // raw object: what counts of those it declared; see era.Declared
 	asks         bool             // it declared that it can be asked something
 
-	ended   context.Context
-	end     context.CancelFunc
-	updates *updates // of subscribed resources
-	store   *replay.Store
+	ended context.Context
+	end   context.CancelFunc
 
-	mu            sync.Mutex // guards what follows
-	level         string     // lowest log level wanted
-	inFlight      map[string]context.CancelFunc
-	questions     map[string]*question     // by id; nil until there is one
-	asked         uint64                   // questions so far: the last id
-	subscriptions map[string]*subscription // by URI; nil until there is one
-	seen          sums                     // of the lists the client knows, or has been told to fetch
-	readers       int                      // GETs that are open
-	streams       []*reply.Reply           // those for what is said outside of requests, in the order they were opened
-	paused        *reply.Reply             // the last of them to lose its connection, if it can be resumed
-	pausedAt      time.Time
-	log           *replay.Log[*reply.Reply] // of streams that can be resumed; nil until there is one
-	opened        chan struct{}             // closed when the next stream is; nil: nobody waits for it
-	used          time.Time
+	questions     asked.Questions
+	subscriptions updates.Set
+	updates       *updates.Queue // of the resources subscribed to
+	store         *replay.Store
+
+	mu       sync.Mutex // guards what follows
+	level    string     // lowest log level wanted
+	inFlight map[string]context.CancelFunc
+	seen     sums           // of the lists the client knows, or has been told to fetch
+	readers  int            // GETs that are open
+	streams  []*reply.Reply // those for what is said outside of requests, in the order they were opened
+	paused   *reply.Reply   // the last of them to lose its connection, if it can be resumed
+	pausedAt time.Time
+	log      *replay.Log[*reply.Reply] // of streams that can be resumed; nil until there is one
+	opened   chan struct{}             // closed when the next stream is; nil: nobody waits for it
+	used     time.Time
 }
 
 // sessions are all sessions of this process. A restart ends them: clients are answered 404 and initialize again.
@@ -105,7 +107,7 @@ func (ss *sessions) open(h hello) *session {
 	}
 	s.asks = era.Asks(s.capabilities)
 	s.ended, s.end = context.WithCancel(ss.closing)
-	s.updates, s.store = newUpdates(), &ss.events
+	s.updates, s.store = updates.NewQueue(), &ss.events
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	o := h.owner
@@ -122,7 +124,7 @@ func (ss *sessions) open(h hello) *session {
 		s.client.Ask = s.asker(nil, "")
 	}
 	context.AfterFunc(s.ended, func() {
-		s.dropAll()
+		s.subscriptions.Close()
 		ss.backend.Leave(s.client.ID)
 	})
 	if ss.sweeper == nil {

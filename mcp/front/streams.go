@@ -11,6 +11,7 @@ import (
 	"github.com/tollgate/tollgate/mcp/era"
 	"github.com/tollgate/tollgate/mcp/front/replay"
 	"github.com/tollgate/tollgate/mcp/front/reply"
+	"github.com/tollgate/tollgate/mcp/front/updates"
 	"github.com/tollgate/tollgate/mcp/rpc"
 )
 
@@ -84,10 +85,10 @@ func (s *session) tellLists(now sums) {
 
 // tellUpdates tells the client of its resources.
 func (s *session) tellUpdates() {
-	all := s.updates.take()
-	for i, params := range all {
-		if !s.say(rpc.AppendNotification(nil, resourceUpdated, params)) {
-			s.updates.putBack(all[i:])
+	all := s.updates.Take()
+	for i, u := range all {
+		if !s.say(rpc.AppendNotification(nil, u.Method, u.Params)) {
+			s.updates.PutBack(all[i:])
 			return
 		}
 	}
@@ -98,7 +99,7 @@ func (x *exchange) listen(ctx context.Context, m *rpc.Message, c *era.Context) (
 	if !x.out.Accepts {
 		return nil, rpc.Refused(http.StatusNotAcceptable, "this is an event stream: send Accept: text/event-stream")
 	}
-	changes := newUpdates()
+	changes := updates.NewQueue()
 	uris, stop, err := x.subscribeAll(ctx, m, c, changes)
 	if err != nil {
 		return nil, err
@@ -145,7 +146,7 @@ func appendStrings(b []byte, all []string) []byte {
 
 // listenOn tells a listen stream what it wants to hear; params, which tags each message as this stream's, are all there
 // is to say of a list.
-func (x *exchange) listenOn(ctx context.Context, client string, want [len(watched)]bool, changes *updates, params []byte) {
+func (x *exchange) listenOn(ctx context.Context, client string, want [len(watched)]bool, changes *updates.Queue, params []byte) {
 	meta := strictjson.Lookup(params, strictjson.Whole(params), "_meta").In(params)
 	seen := x.sums(client)
 	lists := func(now sums) {
@@ -157,11 +158,8 @@ func (x *exchange) listenOn(ctx context.Context, client string, want [len(watche
 		seen = now
 	}
 	x.watch(ctx, client, changes, lists, func() {
-		for _, update := range changes.take() {
-			x.out.Notify(resourceUpdated, tagged(update, meta))
-		}
-		for _, news := range changes.takeTasks() {
-			x.out.Notify("notifications/tasks", tagged(news.params, meta))
+		for _, u := range changes.Take() {
+			x.out.Notify(u.Method, tagged(u.Params, meta))
 		}
 	})
 }
@@ -179,7 +177,7 @@ func tagged(params, meta []byte) []byte {
 
 // watch has the client told what changes, lists by lists and resources by updated, until ctx ends, the gateway closes or
 // the credential of the request is good no more.
-func (x *exchange) watch(ctx context.Context, client string, changes *updates, lists func(now sums), updated func()) {
+func (x *exchange) watch(ctx context.Context, client string, changes *updates.Queue, lists func(now sums), updated func()) {
 	recheck := time.NewTicker(recheckEvery)
 	defer recheck.Stop()
 	changed := x.cfg.Backend.Changed()
@@ -191,7 +189,7 @@ func (x *exchange) watch(ctx context.Context, client string, changes *updates, l
 			return
 		case <-x.closing.Done():
 			return
-		case <-changes.wake:
+		case <-changes.Wake():
 			updated()
 			continue
 		case <-changed:

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"slices"
 
 	"github.com/tollgate/tollgate/internal/strictjson"
 	"github.com/tollgate/tollgate/mcp/catalog"
 	"github.com/tollgate/tollgate/mcp/era"
+	"github.com/tollgate/tollgate/mcp/front/updates"
 	"github.com/tollgate/tollgate/mcp/rpc"
 	"github.com/tollgate/tollgate/mcp/upstream"
 	"github.com/tollgate/tollgate/policy"
@@ -116,38 +116,8 @@ func (x *exchange) ownIDs(r *era.Result, t target) (*era.Result, error) {
 	return era.ReadResult(era.WithTaskID(r.Raw, id))
 }
 
-// taskNews is the newest of a task that waits to be told.
-type taskNews struct {
-	id     string // the gateway's
-	params []byte
-}
-
-// addTask enters what is new of a task, in the place of what was: it is all of the task each time.
-func (u *updates) addTask(id string, params []byte) {
-	news := taskNews{id, era.WithTaskID(params, id)}
-	if &news.params[0] == &params[0] {
-		news.params = bytes.Clone(params)
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.tasks = append(slices.DeleteFunc(u.tasks, func(n taskNews) bool { return n.id == id }), news)
-	select {
-	case u.wake <- struct{}{}:
-	default:
-	}
-}
-
-// takeTasks returns what waits of tasks, and forgets it.
-func (u *updates) takeTasks() []taskNews {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	all := u.tasks
-	u.tasks = nil
-	return all
-}
-
 // followAll has the tasks watched that a listen request names; see watchAll.
-func (x *exchange) followAll(ctx context.Context, m *rpc.Message, c *era.Context, to *updates) (ids []string, stop func(), err error) {
+func (x *exchange) followAll(ctx context.Context, m *rpc.Message, c *era.Context, to *updates.Queue) (ids []string, stop func(), err error) {
 	if m.Kind(rpc.ListenTasks) != 0 && !c.Declares(era.Tasks) {
 		return nil, nil, era.Needs(era.Tasks)
 	}
@@ -155,7 +125,7 @@ func (x *exchange) followAll(ctx context.Context, m *rpc.Message, c *era.Context
 }
 
 // watchTask has a task watched for the caller. Whether it may still see the task is asked again each time.
-func (x *exchange) watchTask(ctx context.Context, c *era.Context, asked string, to *updates) (stop func(), err error) {
+func (x *exchange) watchTask(ctx context.Context, c *era.Context, asked string, to *updates.Queue) (stop func(), err error) {
 	p := x.caller(c.Client).principal
 	e, id := x.task(ctx, asked)
 	if e == nil {
@@ -166,7 +136,7 @@ func (x *exchange) watchTask(ctx context.Context, c *era.Context, asked string, 
 	call := &Call{Principal: p, Action: policy.TaskGet, Entry: e, Method: upstream.TasksGet, Task: id, Context: c}
 	return backend.Subscribe(ctx, call, func(params []byte) {
 		if backend.Visible(p)(&e.Tool) {
-			to.addTask(asked, params)
+			to.Task(asked, bytes.Clone(era.WithTaskID(params, asked)))
 		}
 	})
 }

@@ -168,17 +168,3 @@ func TestListenToTasks(t *testing.T) {
 		t.Error("stopped", got)
 	}
 }
-
-func TestNewsOfATaskIsItsNewest(t *testing.T) {
-	u := newUpdates()
-	u.addTask("a", []byte(`{"taskId":"1","status":"working"}`))
-	u.addTask("b", []byte(`{"taskId":"2","status":"working"}`))
-	u.addTask("a", []byte(`{"taskId":"1","status":"completed"}`))
-	got := u.takeTasks()
-	if len(got) != 2 || string(got[0].params) != `{"taskId":"b","status":"working"}` || string(got[1].params) != `{"taskId":"a","status":"completed"}` {
-		t.Errorf("%q", got)
-	}
-	if len(u.takeTasks()) != 0 {
-		t.Error("told twice")
-	}
-}
