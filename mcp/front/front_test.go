@@ -307,13 +307,24 @@ func check(t *testing.T, w *httptest.ResponseRecorder) {
 type recorder struct {
 	*httptest.ResponseRecorder
 	discard bool
-	n       int // bytes discarded
+
+	mu sync.Mutex // guards what follows and the body
+	n  int        // bytes discarded
+}
+
+// text is what has been written so far.
+func (w *recorder) text() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.Body.String()
 }
 
 func (*recorder) SetReadDeadline(time.Time) error  { return nil }
 func (*recorder) SetWriteDeadline(time.Time) error { return nil }
 
 func (w *recorder) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.discard {
 		w.n += len(b)
 		return len(b), nil

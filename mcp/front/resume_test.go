@@ -233,19 +233,18 @@ func TestFirstAfter(t *testing.T) {
 			r.Header.Set("Accept", "text/event-stream")
 			out := reply.New(w, r)
 			s.belong(out, replay.Call)
-			written := func() string { return w.Body.String() } // after synctest.Wait nobody writes
 			time.Sleep(reply.FirstAfter + time.Millisecond)
 			synctest.Wait()
 			want := ""
 			if version == era.V2025Nov {
 				want = "id: c1-0\nretry: 1000\ndata: \n\n: keep-alive\n\n"
 			}
-			if got := written(); got != want {
+			if got := w.text(); got != want {
 				t.Errorf("%s: %q", version, got)
 			}
 			time.Sleep(reply.KeepAliveEvery)
 			synctest.Wait()
-			if got := written(); got != want+": keep-alive\n\n" {
+			if got := w.text(); got != want+": keep-alive\n\n" {
 				t.Errorf("%s, later: %q", version, got)
 			}
 			out.Result([]byte("1"), []byte("{}"), nil)
