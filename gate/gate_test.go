@@ -285,3 +285,26 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 		t.Errorf("%v; the target saw %d requests", err, other.seen.Load())
 	}
 }
+
+// TestAgainDecidesAndReservesNothing: a call that has waited is decided by the rules of now, and only a refusal is written
+// down.
+func TestAgainDecidesAndReservesNothing(t *testing.T) {
+	f := gatetest.New(t, gatetest.Options{
+		Rules: rules, Limits: map[ledger.Scope][]string{{Level: ledger.KeyLevel, Name: "k-alice"}: {"1 calls / 1d"}},
+	})
+	for range 3 {
+		if err := f.Gate.Again(t.Context(), tool("ok_guarded")); err != nil {
+			t.Error(err)
+		}
+	}
+	danger := tool("ok_guarded")
+	danger.Args = []byte(`{"danger":true}`)
+	var denied *gate.DeniedError
+	if err := f.Gate.Again(t.Context(), danger); !errors.As(err, &denied) || denied.Hidden || !strings.Contains(denied.Message, "danger is off") {
+		t.Errorf("%v", err)
+	}
+	if err := f.Gate.Again(t.Context(), tool("secret")); !errors.As(err, &denied) || !denied.Hidden {
+		t.Errorf("%v", err)
+	}
+	f.WantEntries(t, "denied tool.call srv ok_guarded args", "denied tool.call srv secret")
+}

@@ -143,6 +143,9 @@ func (b *backend) Call(ctx context.Context, c *front.Call) (*era.Result, error) 
 		asked := *c
 		timed, clock = newClock(ctx, within)
 		asked.Ask = clock.ask(c.Ask)
+		if c.Context.Era == upstream.Legacy && c.Context.ProgressToken != nil && !s.legacy() {
+			asked.Notify = rising(c.Notify) // through all rounds
+		}
 		c, cancel = &asked, clock.end
 	}
 	defer cancel()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"math"
+	"strconv"
 	"sync"
 	"time"
 
@@ -66,7 +68,32 @@ func (s *served) rounds(ctx context.Context, c *front.Call, x *upstream.Exchange
 		result = a.result
 	}
 	x.Permit.Done(ledger.Failed, 0, "input")
+	if r.busy > 0 {
+		return whole{}, inputError("the server is busy and put the call off again and again, so it was ended")
+	}
 	return whole{}, inputError("the server required input again and again, so the call was ended")
+}
+
+// rising passes progress on only as far as it rises: to the caller all rounds are one request, and a server may begin
+// each anew.
+func rising(notify func(string, []byte)) func(string, []byte) {
+	if notify == nil {
+		return nil
+	}
+	highest := math.Inf(-1) // Notify is called from one goroutine at a time
+	return func(method string, params []byte) {
+		if method == "notifications/progress" {
+			v := strictjson.Lookup(params, strictjson.Whole(params), "progress")
+			n, err := strconv.ParseFloat(string(v.In(params)), 64)
+			if err == nil && n <= highest {
+				return
+			}
+			if err == nil {
+				highest = n
+			}
+		}
+		notify(method, params)
+	}
 }
 
 func inputError(text string) *rpc.Error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/mcp/era"
 	"github.com/tollgate/tollgate/mcp/front"
+	"github.com/tollgate/tollgate/mcp/rpc"
 	"github.com/tollgate/tollgate/mcp/seal"
 	"github.com/tollgate/tollgate/mcp/upstream"
 	"github.com/tollgate/tollgate/policy"
@@ -323,16 +325,21 @@ type asking struct {
 	told  []string
 }
 
+// frontCall is a call of srv/do as package front makes it.
+func (a *asking) frontCall(version, capabilities string) *front.Call {
+	return &front.Call{
+		Principal: a.people.all["alice"], Action: policy.ToolCall, Entry: (*backend)(a.Gateway).Catalog().Space("").Tool("srv__do"),
+		Method: "tools/call", Params: []byte(`{"name":"do"}`),
+		Context: &era.Context{Era: upstream.Legacy, Version: version, Capabilities: []byte(capabilities)},
+	}
+}
+
 // legacyCall makes a call of srv/do for a client of version with these capabilities; answer answers it.
 func (a *asking) legacyCall(t *testing.T, version, capabilities string, answer func(n int, method string, params []byte) *upstream.Answer) string {
 	t.Helper()
 	b := (*backend)(a.Gateway)
 	b.Settle(t.Context(), []string{"srv"})
-	e := b.Catalog().Space("").Tool("srv__do")
-	c := &front.Call{
-		Principal: a.people.all["alice"], Action: policy.ToolCall, Entry: e, Method: "tools/call", Params: []byte(`{"name":"do"}`),
-		Context: &era.Context{Era: upstream.Legacy, Version: version, Capabilities: []byte(capabilities)},
-	}
+	c := a.frontCall(version, capabilities)
 	if answer != nil {
 		c.Ask = func(_ context.Context, method string, params []byte) *upstream.Answer {
 			a.asked = append(a.asked, method+" "+string(params))
@@ -433,7 +440,7 @@ func TestRoundsThatEndBadly(t *testing.T) {
 		{"a page before 2025-11-25", era.V2025Jun, allCaps, accepts, inputs(page, `"s"`), "needs a page to be visited first: Sign in: https://a.example/x; then call again", 1},
 		{"a page for a client without", era.V2025Nov, `{"elicitation":{"form":{}}}`, accepts, inputs(page, `"s"`), "needs a page to be visited first: Sign in: https://a.example/x; then call again", 1},
 		{"again and again", era.V2025Nov, allCaps, accepts, inputs(form, `"s"`), "required input again and again", 1 + roundsMax},
-		{"never not busy", era.V2025Nov, allCaps, accepts, `{"resultType":"input_required","requestState":"s"}`, "required input again and again", 1 + roundsMax},
+		{"never not busy", era.V2025Nov, allCaps, accepts, `{"resultType":"input_required","requestState":"s"}`, "busy and put the call off again and again", 1 + roundsMax},
 		{"nothing at all", era.V2025Nov, allCaps, accepts, `{"resultType":"input_required"}`, "requires input that cannot be read", 1},
 		{"requests that are none", era.V2025Nov, allCaps, accepts, inputs(`[]`, `"s"`), "requires input that cannot be read", 1},
 		{"a request without method", era.V2025Nov, allCaps, accepts, inputs(`{"x":{}}`, `"s"`), "requires input that cannot be read", 1},
@@ -461,6 +468,59 @@ func TestRoundsThatEndBadly(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestProgressOverRounds rises, as that of one request must.
+func TestProgressOverRounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &asking{world: newWorld(t, gatetest.Options{Rules: allowAll}, map[string]script{"srv": oneTool("do")}, nil)}
+		b := (*backend)(a.Gateway)
+		b.Settle(t.Context(), []string{"srv"})
+		round := 0
+		a.fakes["srv"].play = func(_ context.Context, x *upstream.Exchange) (*upstream.Answer, error) {
+			round++
+			for i := range round + 1 {
+				x.Notify("notifications/progress", fmt.Appendf(nil, `{"progressToken":7,"progress":%d.5}`, i))
+			}
+			x.Notify("notifications/message", []byte(`{"level":"info"}`))
+			if round == 3 {
+				return &upstream.Answer{Result: []byte(complete)}, nil
+			}
+			return &upstream.Answer{Result: []byte(inputs(`{"r":{"method":"roots/list"}}`, `"s"`))}, nil
+		}
+		c := a.frontCall(era.V2025Nov, allCaps)
+		c.Context.ProgressToken = []byte("7")
+		c.Ask = func(context.Context, string, []byte) *upstream.Answer {
+			return &upstream.Answer{Result: []byte(`{"roots":[]}`)}
+		}
+		var got []string
+		c.Notify = func(method string, params []byte) {
+			if method == "notifications/progress" {
+				got = append(got, string(params))
+			}
+		}
+		if _, err := b.Call(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		wantSame(t, got, `{"progressToken":7,"progress":0.5}`, `{"progressToken":7,"progress":1.5}`, `{"progressToken":7,"progress":2.5}`, `{"progressToken":7,"progress":3.5}`)
+	})
+}
+
+// TestModernServerInsistsOnACapability that the legacy client lacks: the client gets the server's own words.
+func TestModernServerInsistsOnACapability(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &asking{world: newWorld(t, gatetest.Options{Rules: allowAll}, map[string]script{"srv": oneTool("do")}, nil)}
+		a.fakes["srv"].play = func(_ context.Context, x *upstream.Exchange) (*upstream.Answer, error) {
+			return &upstream.Answer{Error: &upstream.RPCError{Code: -32021, Raw: []byte(`{"code":-32021,"message":"no","data":{"requiredCapabilities":{"sampling":{}}}}`)}}, nil
+		}
+		b := (*backend)(a.Gateway)
+		b.Settle(t.Context(), []string{"srv"})
+		_, err := b.Call(t.Context(), a.frontCall(era.V2025Nov, `{}`))
+		var e *rpc.Error
+		if !errors.As(err, &e) || !strings.Contains(string(e.Raw), `"requiredCapabilities":{"sampling":{}}`) || e.HTTP != 0 {
+			t.Errorf("%+v", err)
+		}
+	})
 }
 
 // TestPagesOfAModernServer are opened by a client of 2025-11-25 once; then the call is made again until the server goes on,

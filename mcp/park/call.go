@@ -43,7 +43,6 @@ type Call struct {
 	over      bool       // result and err are set
 	result    *era.Result
 	err       error
-	admitted  bool
 	abandoned bool   // nobody may come back for it
 	parked    *Visit // the visit whose answer the caller has, and which may come back; nil: one is there
 	caps      []byte // what the latest visit declared
@@ -221,11 +220,8 @@ func (c *Call) park(v *Visit) (*era.Result, error) {
 	case c.turn >= roundsMax:
 		return nil, &rpc.Error{Code: rpc.CodeInternal, Message: "the server asked for input again and again, so the call was ended"}
 	}
-	if !c.admitted {
-		if err := c.lot.admit(c); err != nil {
-			return nil, err
-		}
-		c.admitted = true
+	if err := c.lot.admit(c); err != nil {
+		return nil, err
 	}
 	c.notes.detach()
 	c.turn++

@@ -66,7 +66,7 @@ func (l *Lot) Close() {
 	}
 }
 
-// admit gives c a place and an id, which it keeps until leave.
+// admit gives c a place and an id, which it keeps until leave. It is asked again whenever c is to be parked.
 func (l *Lot) admit(c *Call) *rpc.Error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -74,6 +74,8 @@ func (l *Lot) admit(c *Call) *rpc.Error {
 	switch {
 	case l.closed:
 		return rpc.Refused(http.StatusServiceUnavailable, "the gateway is shutting down")
+	case l.calls[c.id] == c:
+		return nil
 	case l.owners[owner] >= ownerMax:
 		return rpc.Refused(http.StatusTooManyRequests, "too many of your calls wait for input: answer some or let them expire")
 	case len(l.calls) >= callsMax:
@@ -110,13 +112,6 @@ func (l *Lot) keep(c *Call, n int) bool {
 	l.results += n
 	c.kept = n
 	return true
-}
-
-// Waiting returns how many calls have asked and are not over.
-func (l *Lot) Waiting() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.calls)
 }
 
 // Ours reports whether a requestState is one of this installation, whatever has become of what it stands for.

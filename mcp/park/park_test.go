@@ -61,6 +61,13 @@ func newVisitor(t testing.TB, l *Lot) *visitor {
 	return v
 }
 
+// waiting is how many calls have asked and are not over.
+func (l *Lot) waiting() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.calls)
+}
+
 // asked is what a visit was answered with: the keys and methods of what is asked, and the state; or the text of the result.
 type asked struct {
 	questions map[string]string
@@ -169,7 +176,7 @@ func TestQuestionsThatComeTogether(t *testing.T) {
 		if want := `[{\"action\":\"accept\"}][{\"role\":\"assistant\",\"content\":{}}][{\"roots\":[]}]`; !strings.Contains(last.text, want) {
 			t.Errorf("the server heard %s, want %s", last.text, want)
 		}
-		if v.lot.Waiting() != 0 {
+		if v.lot.waiting() != 0 {
 			t.Error("something is left")
 		}
 	})
@@ -348,19 +355,39 @@ func TestWhatEndsAParkedCall(t *testing.T) {
 					return nil, ctx.Err()
 				})
 				time.Sleep(parkedFor - 2*checkEvery) // it waits as long as it may
-				if v.lot.Waiting() != 1 {
+				if v.lot.waiting() != 1 {
 					t.Fatal("it has not waited")
 				}
 				end(v)
 				synctest.Wait()
 				<-ended
 				wantErr(t, v.retry(first.state, `{"elicitation-1":`+yes+`}`), "expired or was lost; call again")
-				if n := v.lot.Waiting(); n != 0 {
+				if n := v.lot.waiting(); n != 0 {
 					t.Errorf("%d calls wait", n)
 				}
 			})
 		})
 	}
+}
+
+// TestClosedWhileOneListens lets that one go on to its end, but not wait again.
+func TestClosedWhileOneListens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVisitor(t, newLot(t))
+		ended := false
+		first := v.run(func(ctx context.Context, ask upstream.Ask, _ func(string, []byte)) (*era.Result, error) {
+			ask(ctx, era.Elicit, nil)
+			v.lot.Close()
+			ask(ctx, era.Elicit, nil)
+			ended = ctx.Err() != nil
+			return nil, ctx.Err()
+		})
+		wantErr(t, v.retry(first.state, `{"elicitation-1":`+yes+`}`), "shutting down")
+		if !ended || v.lot.waiting() != 0 {
+			t.Error("the call goes on")
+		}
+		wantErr(t, v.run(askOnce), "shutting down")
+	})
 }
 
 // TestTheCallerLeaves ends a call only while it listens.
@@ -380,7 +407,7 @@ func TestTheCallerLeaves(t *testing.T) {
 		first := read(t, r, err)
 		leave() // as the request's context does when it has been answered
 		synctest.Wait()
-		if v.lot.Waiting() != 1 {
+		if v.lot.waiting() != 1 {
 			t.Fatal("the call ended with its answered request")
 		}
 		visit := v.visit(everything)
@@ -399,7 +426,7 @@ func TestTheCallerLeaves(t *testing.T) {
 		if r, err := v.lot.Run(gone, v.visit(everything), run); r != nil || !errors.Is(err, context.Canceled) {
 			t.Errorf("a caller that is gone is asked: %v %v", r, err)
 		}
-		if n := v.lot.Waiting(); n != 0 {
+		if n := v.lot.waiting(); n != 0 {
 			t.Errorf("%d calls wait", n)
 		}
 	})
@@ -441,8 +468,8 @@ func TestTheServerGoesOn(t *testing.T) {
 		first = v.run(run(time.Minute, func() (*era.Result, error) { return result("nobody") }))
 		time.Sleep(parkedFor + time.Minute)
 		wantErr(t, v.retry(first.state, `{}`), "expired")
-		if v.lot.Waiting() != 0 || v.lot.results != 0 || len(v.lot.owners) != 0 {
-			t.Errorf("left: %d calls, %d bytes, %v", v.lot.Waiting(), v.lot.results, v.lot.owners)
+		if v.lot.waiting() != 0 || v.lot.results != 0 || len(v.lot.owners) != 0 {
+			t.Errorf("left: %d calls, %d bytes, %v", v.lot.waiting(), v.lot.results, v.lot.owners)
 		}
 	})
 }
@@ -475,7 +502,7 @@ func TestBounds(t *testing.T) {
 			}
 		}
 		wantErr(t, v.retry(last.state, fmt.Sprintf(`{"elicitation-%d":%s}`, roundsMax, yes)), "again and again")
-		if n := v.lot.Waiting(); n != ownerMax {
+		if n := v.lot.waiting(); n != ownerMax {
 			t.Errorf("%d calls wait, want %d: the one that asked too often has ended", n, ownerMax)
 		}
 		v.lot.Close()
@@ -646,7 +673,7 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 	l.Close()
-	if n := l.Waiting(); n != 0 {
+	if n := l.waiting(); n != 0 {
 		t.Errorf("%d calls wait", n)
 	}
 }
