@@ -3,7 +3,8 @@
 // # A request's path
 //
 // [Gateway.Handler] serves /mcp (every server the key may see) and /mcp/{name} (one server, its names unprefixed, or one
-// profile). A POST passes the edge checks and the authenticator, is read whole and scanned strictly, and its envelope is
+// profile), /sse in front of either is for clients of 2024-11-05, and [Gateway.Stdio] for those that spawn a process. A POST
+// passes the edge checks and the authenticator, is read whole and scanned strictly, and its envelope is
 // read once; everything the gateway need not change is forwarded as the bytes it came in. The era of the request decides
 // what surrounds it: legacy (2024-11-05 to 2025-11-25) has initialize and sessions, modern (2026-07-28) is stateless and
 // carries version and capabilities in params._meta and in headers. The method table turns the method into a

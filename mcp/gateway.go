@@ -79,8 +79,16 @@ func newGateway(cfg Config, dial func(upstream.Config) (upstream.Server, error))
 	return g, nil
 }
 
-// Handler serves /mcp and /mcp/{name}.
+// Handler serves /mcp and /mcp/{name}, and /sse and /sse/{name} for clients of 2024-11-05.
 func (g *Gateway) Handler() http.Handler { return g.front }
+
+// Stdio serves /stdio and /stdio/{name}: a POST is one client, its body what the client writes to its standard output and
+// the response what it reads, a message per line, of both eras. It belongs on a socket that only the owner can open.
+func (g *Gateway) Stdio() http.Handler { return g.front.Stdio() }
+
+// Drain ends the streams that only wait for something to tell, so that a listener can be shut down before Close. Calls in
+// flight go on.
+func (g *Gateway) Drain() { g.front.Drain() }
 
 // Reload replaces servers and profiles, all or nothing. Servers whose definition is unchanged keep their connections;
 // calls in flight on removed ones are finished within their grace.

@@ -84,7 +84,7 @@ func offline(ctx context.Context, src *settings.Source) (*operator, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &process{version: version(), log: slog.New(slog.DiscardHandler), mask: &redact.Mask{}, catalog: catalog}
+	p := &process{version: version(), log: slog.New(slog.DiscardHandler), mask: &redact.Mask{}, catalog: catalog, wait: lockWait}
 	p.setup.Store(s)
 	undo := func() error { return p.close(context.WithoutCancel(ctx)) }
 	for _, step := range []func(context.Context) error{p.openLedger, p.openKeys} {

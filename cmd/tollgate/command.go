@@ -38,7 +38,7 @@ func command() *cobra.Command {
 		},
 	}
 	root.PersistentFlags().StringVar(&o.config, "config", "", "the config `FILE` (default ./tollgate.yaml, then the XDG config directories)")
-	root.AddCommand(serveCommand(o), checkCommand(o), keyCommand(o), auditCommand(o), limitsCommand(o), versionCommand(), demoServerCommand())
+	root.AddCommand(serveCommand(o), stdioCommand(o), checkCommand(o), keyCommand(o), auditCommand(o), limitsCommand(o), versionCommand(), demoServerCommand())
 	return root
 }
 

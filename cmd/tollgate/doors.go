@@ -30,12 +30,14 @@ const (
 	headerBytesMax  = 32 << 10
 	connectionsMax  = 16384 // open at once on the agents' listener
 	adminConnsMax   = 64
-	socketPathBytes = 100 // the kernel takes 107
+	stdioConnsMax   = 1024 // processes of clients
+	socketPathBytes = 100  // the kernel takes 107
 )
 
-// doors are the listeners: agents, operators over TCP, and the command line over a socket file.
+// doors are the listeners: agents, operators over TCP, and over socket files the command line and the processes that
+// clients have spawned.
 type doors struct {
-	agents, admin, socket *door
+	agents, admin, socket, stdio *door
 }
 
 type door struct {
@@ -57,19 +59,35 @@ func (p *process) openDoors(ctx context.Context) (err error) {
 			return fmt.Errorf("admin.listen: %w; another address or off can be written there", err)
 		}
 	}
-	path := p.file(socketFile)
+	return nil
+}
+
+// openSockets opens the doors that only the owner of the data directory can reach. They are two, so that one can be shown
+// to a container without the other.
+func (p *process) openSockets(context.Context) (err error) {
+	if p.doors.socket, err = p.listenFile(socketFile, p.adminRoutes(""), adminConnsMax); err != nil {
+		return err
+	}
+	p.doors.stdio, err = p.listenFile(stdioFile, p.mcp.Stdio(), stdioConnsMax)
+	return err
+}
+
+// listenFile opens a door at a socket file of the data directory; nil where its path is too long for one.
+func (p *process) listenFile(name string, h http.Handler, conns int) (*door, error) {
+	path := p.file(name)
 	if len(path) > socketPathBytes {
-		p.log.Warn("the data directory's path is too long for a socket file: the command line cannot speak to this process", "path", path)
-		return nil
+		p.log.Warn("the data directory's path is too long for a socket file: commands cannot speak to this process", "path", path)
+		return nil, nil
 	}
 	// The journal's lock is ours, so a socket file that is there is a dead process's.
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("admin socket: %w", err)
+		return nil, fmt.Errorf("socket %s: %w", name, err)
 	}
-	if p.doors.socket, err = p.listen("unix", path, p.adminRoutes(""), adminConnsMax); err != nil {
-		return fmt.Errorf("admin socket: %w", err)
+	d, err := p.listen("unix", path, h, conns)
+	if err != nil {
+		return nil, fmt.Errorf("socket %s: %w", name, err)
 	}
-	return os.Chmod(path, secretMode)
+	return d, os.Chmod(path, secretMode)
 }
 
 // listen opens one door. Closing it stops new requests at once and waits for those under way.
@@ -86,6 +104,7 @@ func (p *process) listen(network, address string, h http.Handler, conns int) (*d
 		Handler: h, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: headerBytesMax,
 		Protocols: protocols, ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelWarn),
 	}}
+	d.server.RegisterOnShutdown(p.mcp.Drain)
 	go func() { _ = d.server.Serve(d.Listener) }() // ends when the server is shut down
 	p.undoBy(func(ctx context.Context) error {
 		if err := d.server.Shutdown(ctx); err != nil {
@@ -103,10 +122,12 @@ func (p *process) agentRoutes() http.Handler {
 	p.llm.Register(mux)
 	mux.Handle("/mcp", p.mcp.Handler())
 	mux.Handle("/mcp/{name}", p.mcp.Handler())
+	mux.Handle("/sse", p.mcp.Handler())
+	mux.Handle("/sse/{name}", p.mcp.Handler())
 	p.healthRoutes(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusNotFound, map[string]any{"error": map[string]any{
-			"message": "nothing is served at this path: tools are at /mcp and /mcp/NAME, models at " + strings.Join(llm.Patterns(), ", "),
+			"message": "nothing is served at this path: tools are at /mcp and /mcp/NAME (/sse for clients of 2024-11-05), models at " + strings.Join(llm.Patterns(), ", "),
 			"type":    "invalid_request_error", "code": "unknown_route", "param": nil,
 		}})
 	})

@@ -44,6 +44,7 @@ const (
 	sealFile    = "seal.key" // of what callers keep for the gateway: parked calls and tasks
 	tokenFile   = "admin.token"
 	socketFile  = "admin.sock"
+	stdioFile   = "mcp.sock"
 	dataDirMode = 0o700
 	secretMode  = 0o600
 	tokenBytes  = 24
@@ -55,6 +56,7 @@ type process struct {
 	log     *slog.Logger
 	mask    *redact.Mask
 	catalog *price.Catalog
+	wait    time.Duration // for another process to leave the data directory
 
 	telemetry *telemetry.Telemetry
 	ledger    *ledger.Ledger
@@ -74,23 +76,28 @@ type process struct {
 func (p *process) inForce() *settings.Setup { return p.setup.Load() }
 
 // start wires a gateway for s and listens. On an error everything is undone.
-func start(ctx context.Context, s *settings.Setup, catalog *price.Catalog, version string, log *slog.Logger, mask *redact.Mask) (_ *process, err error) {
-	p := &process{version: version, log: log, mask: mask, catalog: catalog}
-	mask.Know(s.Secrets...)
+func start(ctx context.Context, s *settings.Setup, catalog *price.Catalog, version string, log *slog.Logger, mask *redact.Mask) (*process, error) {
+	p := &process{version: version, log: log, mask: mask, catalog: catalog, wait: lockWait}
+	return p, p.start(ctx, s, p.openDoors, p.openSockets)
+}
+
+// start wires p for s, its doors last. On an error everything is undone.
+func (p *process) start(ctx context.Context, s *settings.Setup, doors ...func(context.Context) error) (err error) {
+	p.mask.Know(s.Secrets...)
 	p.setup.Store(s)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.close(context.WithoutCancel(ctx)))
 		}
 	}()
-	for _, step := range []func(context.Context) error{
-		p.startTelemetry, p.openLedger, p.openKeys, p.openGate, p.openModels, p.openTools, p.openDoors,
-	} {
+	for _, step := range slices.Concat([]func(context.Context) error{
+		p.startTelemetry, p.openLedger, p.openKeys, p.openGate, p.openModels, p.openTools,
+	}, doors) {
 		if err := step(ctx); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return p, nil
+	return nil
 }
 
 // close stops taking requests, waits for those under way until ctx ends, and closes every part.
@@ -120,7 +127,7 @@ func (p *process) openLedger(ctx context.Context) (err error) {
 		return fmt.Errorf("making the data directory: %w", err)
 	}
 	cfg := ledger.Config{Dir: p.file(journalDir), Durability: p.inForce().Durability, Location: p.inForce().Location}
-	if p.ledger, err = openLocked(ctx, cfg); err != nil {
+	if p.ledger, err = openLocked(ctx, cfg, p.wait); err != nil {
 		return err
 	}
 	p.undoBy(func(context.Context) error { return p.ledger.Close() })
@@ -145,8 +152,8 @@ func (p *process) openLedger(ctx context.Context) (err error) {
 
 // openLocked opens the ledger. A process that is on its way out, or a command that reads the files, may have it for a
 // moment more.
-func openLocked(ctx context.Context, cfg ledger.Config) (*ledger.Ledger, error) {
-	until := time.Now().Add(lockWait)
+func openLocked(ctx context.Context, cfg ledger.Config, wait time.Duration) (*ledger.Ledger, error) {
+	until := time.Now().Add(wait)
 	for {
 		l, err := ledger.Open(cfg)
 		if err == nil || !errors.Is(err, durable.ErrLocked) || time.Now().After(until) {

@@ -124,7 +124,7 @@ func startDemoModel() (net.Listener, error) {
 	return ln, nil
 }
 
-// setup is the starter's: what a config file would say.
+// setup is the starter's: what a config file would say. model is the address of the demo model; empty: no models are wanted.
 func (st *starterOptions) setup(catalog *price.Catalog, model string) (*settings.Setup, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -134,22 +134,15 @@ func (st *starterOptions) setup(catalog *price.Catalog, model string) (*settings
 	if err != nil {
 		return nil, fmt.Errorf("--starter-search: %w", err)
 	}
-	free := func() *settings.Price { return &settings.Price{Price: price.Free()} }
 	src := &settings.Source{Name: "starter", Dir: ".", File: settings.File{
 		Version: 1, Listen: st.listen, Admin: settings.Admin{Listen: st.admin}, Data: st.data,
-		Providers: map[string]*settings.Provider{
-			demoName: {Kind: vendor.Custom, BaseURL: "http://" + model + "/v1", Price: free(), Models: []string{demo.Model, demo.Embedding},
-				Dialects: []string{"chat", "responses", "messages", "embeddings", "count_tokens"}},
-		},
+		Providers: map[string]*settings.Provider{},
 		Servers: map[string]*settings.Server{demoName: {
 			Command: []string{self, demoServerName, "--notes", filepath.Join(st.data, "notes"), "--search", search}, Trusted: true,
 		}},
 	}}
-	for _, f := range vendor.FromEnv(os.Getenv) {
-		src.Providers[f.Provider.Name] = &settings.Provider{APIKey: "env:" + f.KeyEnv}
-	}
-	for _, l := range vendor.Locals(os.Getenv) {
-		src.Providers[l.Name] = &settings.Provider{BaseURL: l.Base, Price: free()}
+	if model != "" {
+		addModels(src, model)
 	}
 	s, err := settings.Prepare(src, catalog)
 	if err != nil {
@@ -161,6 +154,21 @@ func (st *starterOptions) setup(catalog *price.Catalog, model string) (*settings
 	s.Warnings = nil // of its missing policy directory: its one rule is here
 	s.Policy, err = policy.Compile("starter", map[string][]byte{"starter.yaml": []byte(starterRules)}, policy.Options{CheckLimit: settings.CheckLimit})
 	return s, err
+}
+
+// addModels adds the demo model at an address, the providers whose keys are in the environment and local model servers.
+func addModels(src *settings.Source, model string) {
+	free := func() *settings.Price { return &settings.Price{Price: price.Free()} }
+	src.Providers[demoName] = &settings.Provider{
+		Kind: vendor.Custom, BaseURL: "http://" + model + "/v1", Price: free(), Models: []string{demo.Model, demo.Embedding},
+		Dialects: []string{"chat", "responses", "messages", "embeddings", "count_tokens"},
+	}
+	for _, f := range vendor.FromEnv(os.Getenv) {
+		src.Providers[f.Provider.Name] = &settings.Provider{APIKey: "env:" + f.KeyEnv}
+	}
+	for _, l := range vendor.Locals(os.Getenv) {
+		src.Providers[l.Name] = &settings.Provider{BaseURL: l.Base, Price: free()}
+	}
 }
 
 // tellTools waits for the demo tools and says what there is.

@@ -145,8 +145,8 @@ func (x *Meta) Legacy(version string) *Context {
 	return &x.context
 }
 
-// Modern validates what a modern request says of itself and the headers that mirror it. The error has the status the
-// revision demands.
+// Modern validates what a modern request says of itself and the headers that mirror it; h nil: it came over a transport
+// without headers. The error has the status the revision demands.
 func (x *Meta) Modern(h http.Header, m *rpc.Message) (*Context, *rpc.Error) {
 	c := &x.context
 	c.Era = upstream.Modern
@@ -181,7 +181,7 @@ func (x *Meta) checkVersion(h http.Header) *rpc.Error {
 		return malformed(keyVersion + " is missing from params._meta")
 	case !ok:
 		return malformed(keyVersion + " must be a string")
-	case len(head) != 1 || head[0] != version:
+	case h != nil && (len(head) != 1 || head[0] != version):
 		return mismatch("MCP-Protocol-Version", "params._meta")
 	case version != V2026:
 		return unsupported(version)

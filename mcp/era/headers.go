@@ -17,6 +17,9 @@ var named = map[string]rpc.Field{
 // checkHeaders compares Mcp-Method and Mcp-Name with the body: what routes on headers and what reads the body must not
 // see two different requests.
 func checkHeaders(h http.Header, m *rpc.Message) *rpc.Error {
+	if h == nil {
+		return nil
+	}
 	if v := h.Values("Mcp-Method"); len(v) != 1 || v[0] != m.Method {
 		return mismatch("Mcp-Method", "the method")
 	}
@@ -38,8 +41,12 @@ func checkHeaders(h http.Header, m *rpc.Message) *rpc.Error {
 	return nil
 }
 
-// CheckParams compares the Mcp-Param headers of a tools/call with the arguments that the tool's schema maps to headers.
+// CheckParams compares the Mcp-Param headers of a tools/call with the arguments that the tool's schema maps to headers; h
+// nil: it came over a transport without headers.
 func CheckParams(h http.Header, tool *sdk.Tool, m *rpc.Message) *rpc.Error {
+	if h == nil {
+		return nil
+	}
 	lookup := func(name string) (string, bool) {
 		v := h.Values(name)
 		if len(v) == 0 {

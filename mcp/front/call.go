@@ -22,8 +22,8 @@ func (x *exchange) callTool(ctx context.Context, m *rpc.Message, c *era.Context)
 	}
 	e := x.find(ctx, func(s *catalog.Space) *catalog.Entry { return s.Tool(name) })
 	// A caller that may not know of the tool must not learn of it from its headers either.
-	if e != nil && e.Headers != nil && c.Era == upstream.Modern && x.caller(c.Client).see(&e.Tool) {
-		if err := era.CheckParams(x.r.Header, e.Headers, m); err != nil {
+	if e != nil && e.Headers != nil && c.Era == upstream.Modern && x.caller(c.Client).See(&e.Tool) {
+		if err := era.CheckParams(x.mirror, e.Headers, m); err != nil {
 			return nil, err
 		}
 	}
@@ -121,7 +121,7 @@ func (x *exchange) find(ctx context.Context, look func(*catalog.Space) *catalog.
 
 // first chooses the first entry that the caller may see; when it may see none, the first, which the gate then refuses.
 func (x *exchange) first(c *era.Context, entries []*catalog.Entry) *catalog.Entry {
-	see := x.caller(c.Client).see
+	see := x.caller(c.Client).See
 	for _, e := range entries {
 		if see(&e.Tool) {
 			return e
@@ -164,7 +164,7 @@ type target struct {
 
 // call carries a request to its server and adapts the answer to the caller's era.
 func (x *exchange) call(ctx context.Context, m *rpc.Message, c *era.Context, t target) ([]byte, error) {
-	p := x.caller(c.Client).principal
+	p := x.caller(c.Client).Principal
 	if t.e == nil {
 		x.record(p, m.Method, t.asked, "unknown name")
 		return nil, t.nothing()

@@ -1,4 +1,4 @@
-// Package front is the HTTP side of MCP to agents: streamable HTTP of both eras on one path.
+// Package front is the side of MCP to agents: streamable HTTP of both eras on one path, and two older doors.
 //
 // A request passes the edge checks and the authenticator, is read whole and parsed once. Its era decides the rest. Legacy
 // requests belong to a session: a random id bound to the principal that opened it and to the path, worth nothing to
@@ -18,6 +18,10 @@
 // What a legacy server asks in the middle of a modern call ends the request: it is answered that input is required, and the
 // call waits in package park for the request that brings the answers. Such a call runs on a goroutine of its own; a call
 // whose server does not ask, or whose caller cannot be asked, stays on its request's.
+//
+// HTTP+SSE of 2024-11-05 and stdio have one stream for everything: a link takes a client's messages one by one, serves
+// them by the same table, and all replies are parts of that stream. A client of stdio is one POST to the handler of
+// [Front.Stdio], made by the process it has spawned; both eras come over it, and nothing in it is repeated in headers.
 //
 // Refusals that JSON-RPC and MCP have no code for carry their HTTP status as code.
 package front

@@ -13,7 +13,9 @@ import (
 	"github.com/tollgate/tollgate/internal/edge"
 	"github.com/tollgate/tollgate/mcp/catalog"
 	"github.com/tollgate/tollgate/mcp/era"
+	"github.com/tollgate/tollgate/mcp/front/owned"
 	"github.com/tollgate/tollgate/mcp/front/reply"
+	"github.com/tollgate/tollgate/mcp/front/views"
 	"github.com/tollgate/tollgate/mcp/park"
 	"github.com/tollgate/tollgate/mcp/rpc"
 	"github.com/tollgate/tollgate/mcp/seal"
@@ -93,11 +95,14 @@ type Front struct {
 	cfg      Config
 	methods  map[string]method
 	sessions *sessions
-	views    views
+	links    *owned.Things[owner, *link]
+	views    views.Views
 	lot      *park.Lot
 	self     []byte // serverInfo
 	closing  context.Context
 	close    context.CancelFunc
+	quiet    context.Context // ends with closing or before: streams that only wait end
+	drain    context.CancelFunc
 }
 
 // New makes a front.
@@ -105,17 +110,22 @@ func New(cfg Config) *Front {
 	if cfg.Guard == nil {
 		cfg.Guard = &edge.Guard{}
 	}
-	f := &Front{cfg: cfg, methods: methodTable(), lot: park.New(cfg.Sealer)}
+	f := &Front{cfg: cfg, methods: methodTable(), lot: park.New(cfg.Sealer), links: owned.New[owner, *link](linksOwnerMax)}
 	f.self = append([]byte(`{"name":"tollgate","version":`), rpc.String(cfg.Version)...)
 	f.self = append(f.self, '}')
 	f.closing, f.close = context.WithCancel(context.Background())
+	f.quiet, f.drain = context.WithCancel(f.closing)
 	f.sessions = newSessions(f.closing, cfg.Backend)
 	return f
 }
 
-// Drain ends the calls that are parked: the answers they wait for may take longer than anybody wants to wait for the end.
-// Everything else goes on.
-func (f *Front) Drain() { f.lot.Close() }
+// Drain ends what waits, so that a listener can be shut down: streams that something may be told on some day, calls that
+// are parked, and the connections of HTTP+SSE and stdio as soon as what came over them is answered. Everything else goes
+// on.
+func (f *Front) Drain() {
+	f.drain()
+	f.lot.Close()
+}
 
 // Close ends all streams and sessions and cancels what is in flight; new requests are refused.
 func (f *Front) Close() {
@@ -123,59 +133,79 @@ func (f *Front) Close() {
 	f.lot.Close()
 }
 
-// exchange is one HTTP request on its way through the front.
+// exchange is one request, or what came with it, on its way through the front.
 type exchange struct {
 	*Front
 	w       http.ResponseWriter
 	r       *http.Request
+	mirror  http.Header       // headers that must say what the body says; nil: the transport has none
 	base    *policy.Principal // as authenticated
 	space   *catalog.Space
 	session *session // nil: modern, or not opened yet
+	link    *link    // the connection it came over; nil: it came by streamable HTTP
 	out     *reply.Reply
 	page    []byte // begins the result; others may have it, so it is not changed. nil: the result is all there is
 }
 
-// ServeHTTP serves /mcp and /mcp/{name}.
+// ServeHTTP serves /mcp and /mcp/{name}, and /sse and /sse/{name} for clients of 2024-11-05.
 func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{Front: f, w: w, r: r}
-	if p := f.cfg.Guard.Check(r); p != nil {
+	x := &exchange{Front: f, w: w, r: r, mirror: r.Header}
+	if name, ok := spaceName(r.URL.Path, "/sse"); ok {
+		if x.enter(name, true) {
+			x.sse()
+		}
+		return
+	}
+	name, ok := spaceName(r.URL.Path, "/mcp")
+	if x.enter(name, ok) {
+		x.streamable()
+	}
+}
+
+// enter lets a request in that passes the edge, has a key and asks for a namespace that there is; else it is answered.
+func (x *exchange) enter(name string, ok bool) bool {
+	if p := x.cfg.Guard.Check(x.r); p != nil {
 		x.turnAway(nil, rpc.Refused(p.Status, p.Text))
-		return
+		return false
 	}
-	if f.closing.Err() != nil {
+	if x.closing.Err() != nil {
 		x.refuse(nil, rpc.Refused(http.StatusServiceUnavailable, "the gateway is shutting down"))
-		return
+		return false
 	}
-	base, err := f.cfg.Auth.Authenticate(r)
+	base, err := x.cfg.Auth.Authenticate(x.r)
 	if err != nil {
 		x.unauthorized(err)
-		return
+		return false
 	}
 	x.base = base
-	name, ok := spaceName(r.URL.Path)
 	if ok {
-		x.space = f.cfg.Backend.Catalog().Space(name)
+		x.space = x.cfg.Backend.Catalog().Space(name)
 	}
 	if x.space == nil || name != "" && !x.knows() {
 		x.turnAway(nil, rpc.Refused(http.StatusNotFound, "there is no MCP endpoint of this name"))
-		return
+		return false
 	}
+	return true
+}
+
+// streamable serves streamable HTTP.
+func (x *exchange) streamable() {
 	switch {
-	case r.Method == http.MethodPost:
+	case x.r.Method == http.MethodPost:
 		x.post()
-	case r.Method == http.MethodGet && x.inSession():
+	case x.r.Method == http.MethodGet && x.inSession():
 		x.get()
-	case r.Method == http.MethodDelete && x.inSession():
+	case x.r.Method == http.MethodDelete && x.inSession():
 		x.delete()
 	default:
-		w.Header().Set("Allow", http.MethodPost)
+		x.w.Header().Set("Allow", http.MethodPost)
 		x.refuse(nil, rpc.Refused(http.StatusMethodNotAllowed, "use POST; GET and DELETE belong to the sessions that initialize opens"))
 	}
 }
 
-// spaceName reads the namespace from the path.
-func spaceName(path string) (name string, ok bool) {
-	rest, ok := strings.CutPrefix(path, "/mcp")
+// spaceName reads the namespace from a path below prefix.
+func spaceName(path, prefix string) (name string, ok bool) {
+	rest, ok := strings.CutPrefix(path, prefix)
 	if !ok || rest != "" && rest[0] != '/' {
 		return "", false
 	}
@@ -183,10 +213,15 @@ func spaceName(path string) (name string, ok bool) {
 	return name, !strings.Contains(name, "/")
 }
 
+// caller returns who is calling, with the client that the request claims.
+func (x *exchange) caller(client string) *views.Caller {
+	return x.views.Caller(x.cfg.Backend, x.base, client)
+}
+
 // knows reports whether the caller may know that the namespace exists: it sees something of one of its servers, or might
 // once the server has been heard of.
 func (x *exchange) knows() bool {
-	view := x.caller("").view(x.space)
+	view := x.caller("").View(x.space)
 	for _, s := range x.space.Servers {
 		if view.Sees(s) {
 			return true
@@ -231,7 +266,7 @@ func (x *exchange) post() {
 	switch {
 	case err != nil:
 		x.turnAway(m, err)
-	case meta.Era(x.r.Header, m) == upstream.Modern:
+	case meta.Era(x.mirror, m) == upstream.Modern:
 		x.modern(m, meta)
 	default:
 		x.legacy(m, meta)
@@ -248,7 +283,7 @@ func (x *exchange) modern(m *rpc.Message, meta *era.Meta) {
 		x.w.WriteHeader(http.StatusAccepted)
 		return
 	}
-	c, err := meta.Modern(x.r.Header, m)
+	c, err := meta.Modern(x.mirror, m)
 	if err != nil {
 		x.turnAway(m, err)
 		return

@@ -17,6 +17,7 @@ import (
 	"github.com/tollgate/tollgate/internal/sse"
 	"github.com/tollgate/tollgate/mcp/catalog"
 	"github.com/tollgate/tollgate/mcp/era"
+	"github.com/tollgate/tollgate/mcp/front/flights"
 	"github.com/tollgate/tollgate/mcp/seal"
 	"github.com/tollgate/tollgate/mcp/upstream"
 	"github.com/tollgate/tollgate/policy"
@@ -192,7 +193,7 @@ func TestSessionBounds(t *testing.T) {
 	o := owner{keyID: "1"}
 	first := ss.open(hello{owner: o, version: "v"})
 	busy := ss.open(hello{owner: o, version: "v"})
-	if err := busy.begin([]byte("1"), func() {}); err != nil {
+	if err := busy.inFlight.Enter([]byte("1"), flights.Flight{}); err != nil {
 		t.Fatal(err)
 	}
 	for range sessionsOwnerMax {
@@ -217,14 +218,6 @@ func TestSessionBounds(t *testing.T) {
 			t.Errorf("%s finds the session", name)
 		}
 	}
-	for i := 2; i <= inFlightMax; i++ {
-		if err := busy.begin(fmt.Appendf(nil, "%d", i), func() {}); err != nil {
-			t.Fatal(i, err)
-		}
-	}
-	if busy.begin([]byte("x"), func() {}) == nil {
-		t.Error("no bound on requests in flight")
-	}
 	for range streamsMax {
 		if !busy.read() {
 			t.Fatal("no stream")
@@ -247,7 +240,7 @@ func TestAllBusy(t *testing.T) {
 	other := ss.open(hello{owner: owner{keyID: "2"}, version: "v"})
 	for range sessionsOwnerMax {
 		s := ss.open(hello{owner: o, version: "v"})
-		_ = s.begin([]byte("1"), func() {})
+		_ = s.inFlight.Enter([]byte("1"), flights.Flight{})
 	}
 	if ss.open(hello{owner: o, version: "v"}) != nil {
 		t.Error("a session beyond the bound")

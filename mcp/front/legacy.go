@@ -7,6 +7,7 @@ import (
 
 	"github.com/tollgate/tollgate/internal/strictjson"
 	"github.com/tollgate/tollgate/mcp/era"
+	"github.com/tollgate/tollgate/mcp/front/flights"
 	"github.com/tollgate/tollgate/mcp/front/replay"
 	"github.com/tollgate/tollgate/mcp/front/reply"
 	"github.com/tollgate/tollgate/mcp/rpc"
@@ -49,7 +50,7 @@ func (x *exchange) hear(m *rpc.Message) *rpc.Error {
 		return x.session.answered(m)
 	case "notifications/cancelled":
 		if id := m.Get(rpc.RequestID); id != nil {
-			x.session.cancel(id)
+			x.session.inFlight.Cancel(id)
 		}
 	case "notifications/progress":
 		if server, params, ok := x.session.questions.Progress(m.Get(rpc.Params)); ok {
@@ -72,7 +73,7 @@ func (x *exchange) request(m *rpc.Message, meta *era.Meta) {
 	defer cancel()
 	defer context.AfterFunc(x.closing, cancel)()
 	defer context.AfterFunc(x.session.ended, cancel)()
-	if err := x.session.begin(m.ID, cancel); err != nil {
+	if err := x.session.inFlight.Enter(m.ID, flights.Flight{Cancel: cancel}); err != nil {
 		x.turnAway(m, err)
 		return
 	}
@@ -85,6 +86,10 @@ func (x *exchange) request(m *rpc.Message, meta *era.Meta) {
 
 // initialize opens a session.
 func (x *exchange) initialize(m *rpc.Message) {
+	if x.session != nil {
+		x.turnAway(m, rpc.Invalid("this connection has a session already"))
+		return
+	}
 	asked, ok := m.Text(rpc.ProtocolVersion)
 	if !ok {
 		x.turnAway(m, rpc.BadParams("protocolVersion is missing or no string"))
@@ -103,8 +108,13 @@ func (x *exchange) initialize(m *rpc.Message) {
 		return
 	}
 	x.w.Header().Set("Mcp-Session-Id", s.id)
-	view := x.settled(x.r.Context(), s.claim).view
+	view := x.settled(x.r.Context(), s.claim).View
 	s.seen = sumsOf(view) // nobody else has the session yet
+	if x.link != nil && !x.link.open(s) {
+		x.sessions.close(s)
+		x.turnAway(m, rpc.Invalid("this connection has a session already"))
+		return
+	}
 	b := strictjson.Quote([]byte(`{"protocolVersion":`), s.version)
 	b = append(b, `,"capabilities":`...)
 	b = appendCapabilities(b, view, &era.Context{Era: upstream.Legacy, Capabilities: m.Get(rpc.Capabilities)})
@@ -120,10 +130,12 @@ func (x *exchange) batch(body []byte) {
 		x.turnAway(nil, &rpc.Error{Code: rpc.CodeParse, Message: "the body is refused: " + err.Error(), HTTP: http.StatusBadRequest})
 		return
 	}
-	if !x.inSession() || !x.resume(nil) {
-		if x.session == nil && !x.inSession() {
-			x.turnAway(nil, rpc.Invalid("batches belong to sessions of protocol version "+era.V2025Mar+"; send one message"))
-		}
+	switch {
+	case x.session != nil:
+	case x.link != nil || !x.inSession():
+		x.turnAway(nil, rpc.Invalid("batches belong to sessions of protocol version "+era.V2025Mar+"; send one message"))
+		return
+	case !x.resume(nil):
 		return
 	}
 	if x.session.version != era.V2025Mar {

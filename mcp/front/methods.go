@@ -8,6 +8,7 @@ import (
 	"github.com/tollgate/tollgate/internal/strictjson"
 	"github.com/tollgate/tollgate/mcp/catalog"
 	"github.com/tollgate/tollgate/mcp/era"
+	"github.com/tollgate/tollgate/mcp/front/views"
 	"github.com/tollgate/tollgate/mcp/rpc"
 	"github.com/tollgate/tollgate/mcp/upstream"
 	"github.com/tollgate/tollgate/policy"
@@ -97,7 +98,7 @@ func (x *exchange) setLevel(_ context.Context, m *rpc.Message, _ *era.Context) (
 }
 
 func (x *exchange) discover(ctx context.Context, _ *rpc.Message, c *era.Context) ([]byte, error) {
-	view := x.settled(ctx, c.Client).view
+	view := x.settled(ctx, c.Client).View
 	b := []byte(`{"resultType":"complete","supportedVersions":["` + era.V2026 + `"],"capabilities":`)
 	b = appendCapabilities(b, view, c)
 	b = appendInstructions(b, view)
@@ -106,10 +107,10 @@ func (x *exchange) discover(ctx context.Context, _ *rpc.Message, c *era.Context)
 
 // settled is what the caller sees once the servers have had their chance to be heard of: a list that comes a second after
 // the start should not be an empty one, and many clients read it only once.
-func (x *exchange) settled(ctx context.Context, client string) *class {
+func (x *exchange) settled(ctx context.Context, client string) *views.Class {
 	x.cfg.Backend.Settle(ctx, x.space.Servers)
 	x.space = x.current()
-	return x.caller(client).class(x.space)
+	return x.caller(client).Class(x.space)
 }
 
 // appendCapabilities appends what the gateway does for this caller. Lists are always there, if perhaps empty: a server
@@ -163,14 +164,14 @@ func list(k catalog.Kind) func(*exchange, context.Context, *rpc.Message, *era.Co
 		class := x.settled(ctx, c.Client)
 		modern := c.Era == upstream.Modern
 		if cursor == "" {
-			x.page = class.page(k, !modern)
-		} else if page, ok := appendPage(nil, class.view, k, cursor, !modern); ok {
+			x.page = class.Page(k, !modern)
+		} else if page, ok := views.AppendPage(nil, class.View, k, cursor, !modern); ok {
 			x.page = page
 		} else {
 			return nil, rpc.BadParams("this cursor is not one of this list")
 		}
 		var b []byte
-		degraded := x.degraded(class.view)
+		degraded := x.degraded(class.View)
 		if modern {
 			return x.appendModern(append(b, ','), degraded), nil
 		}

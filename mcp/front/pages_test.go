@@ -42,7 +42,7 @@ func (s *school) page(t *testing.T, f *Front, name string) (page []byte, body st
 	r.Header.Set("Authorization", "Bearer "+name)
 	who, _ := s.Authenticate(r)
 	x := &exchange{Front: f, r: r, base: who, space: s.catalog.Space("")}
-	page = x.caller("").class(x.space).page(catalog.Tools, false)
+	page = x.caller("").Class(x.space).Page(catalog.Tools, false)
 	w := &recorder{ResponseRecorder: httptest.NewRecorder()}
 	f.ServeHTTP(w, listRequest(name))
 	return page, w.Body.String()
@@ -79,9 +79,6 @@ func TestCallersWhoSeeTheSameShareAPage(t *testing.T) {
 			t.Fatalf("%s sees %s", name, body)
 		}
 	}
-	if g := f.views.now; len(g.callers) != 1001 || len(g.classes) != 2 || g.pageBytes != len(first)+len(teacher) {
-		t.Errorf("%d callers are %d classes with %d bytes of pages", len(g.callers), len(g.classes), g.pageBytes)
-	}
 }
 
 func TestPagesOfAnotherCatalogAreNotServed(t *testing.T) {
@@ -91,34 +88,6 @@ func TestPagesOfAnotherCatalogAreNotServed(t *testing.T) {
 	s.catalog = newHall([]byte(`{"name":"new","inputSchema":{"type":"object"}}`)).catalog
 	if _, body := s.page(t, f, "teacher"); !strings.Contains(body, "srv__new") {
 		t.Errorf("after the change: %s", body)
-	}
-}
-
-func TestKeptPagesAreBounded(t *testing.T) {
-	g := &generation{classes: map[classKey]*class{}}
-	space := newHall().catalog.Space("")
-	everything := space.View(func(*policy.Tool) bool { return true })
-	nothing := space.View(func(*policy.Tool) bool { return false })
-	a, b := g.class(everything), g.class(nothing)
-	put := func(c *class, k catalog.Kind, bytes int) { g.keep(&c.pages[k][0], make([]byte, bytes)) }
-	put(a, catalog.Tools, pageBytesMax/2)
-	put(b, catalog.Tools, pageBytesMax/2)
-	if g.pageBytes != pageBytesMax || a.pages[catalog.Tools][0].Load() == nil {
-		t.Errorf("%d bytes are kept", g.pageBytes)
-	}
-	put(b, catalog.Tools, 1) // somebody else was first
-	put(b, catalog.Prompts, pageBytesMax+1)
-	if g.pageBytes != pageBytesMax || b.pages[catalog.Prompts][0].Load() != nil {
-		t.Errorf("%d bytes are kept", g.pageBytes)
-	}
-	put(a, catalog.Prompts, 7)
-	if g.pageBytes != 7 || a.pages[catalog.Tools][0].Load() != nil || b.pages[catalog.Tools][0].Load() != nil {
-		t.Errorf("%d bytes are kept", g.pageBytes)
-	}
-	// Two views that only look the same by their sums share nothing.
-	g.classes[classKey{space, nothing.Sums()}] = a
-	if c := g.class(nothing); c == a || c.view != nothing || c.page(catalog.Tools, true) == nil || g.pageBytes != 7 {
-		t.Error("a class has the view of another")
 	}
 }
 
@@ -178,6 +147,6 @@ func BenchmarkClass(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		x := &exchange{Front: f, base: &policy.Principal{Key: "pupil"}}
-		x.caller("").class(space).page(catalog.Tools, false)
+		x.caller("").Class(space).Page(catalog.Tools, false)
 	}
 }

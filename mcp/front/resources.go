@@ -50,7 +50,7 @@ func (x *exchange) unsubscribe(ctx context.Context, m *rpc.Message, _ *era.Conte
 // watchResource has a resource watched for the caller. What it may see is asked again for each update: a subscription
 // lives longer than a rule.
 func (x *exchange) watchResource(ctx context.Context, c *era.Context, uri string, to *updates.Queue) (stop func(), err error) {
-	p := x.caller(c.Client).principal
+	p := x.caller(c.Client).Principal
 	e := x.find(ctx, func(s *catalog.Space) *catalog.Entry { return x.first(c, s.Resource(uri)) })
 	unknown := noResource(c, uri)
 	if e == nil {

@@ -3,8 +3,6 @@ package front
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"net/http"
 	"strconv"
 	"sync"
@@ -12,6 +10,8 @@ import (
 
 	"github.com/tollgate/tollgate/mcp/era"
 	"github.com/tollgate/tollgate/mcp/front/asked"
+	"github.com/tollgate/tollgate/mcp/front/flights"
+	"github.com/tollgate/tollgate/mcp/front/owned"
 	"github.com/tollgate/tollgate/mcp/front/replay"
 	"github.com/tollgate/tollgate/mcp/front/reply"
 	"github.com/tollgate/tollgate/mcp/front/updates"
@@ -27,7 +27,6 @@ const (
 	sessionsOwnerMax = 500 // of one principal
 	sessionIdle      = time.Hour
 	sweepEvery       = 5 * time.Minute // how long a session that is idle for too long may still be there
-	inFlightMax      = 256             // requests of one session at a time
 	streamsMax       = 4               // GET streams of one session
 )
 
@@ -56,10 +55,10 @@ type session struct {
 	subscriptions updates.Set
 	updates       *updates.Queue // of the resources subscribed to
 	store         *replay.Store
+	inFlight      flights.Set // requests, so that the client can cancel them
 
-	mu       sync.Mutex // guards what follows
-	level    string     // lowest log level wanted
-	inFlight map[string]context.CancelFunc
+	mu       sync.Mutex     // guards what follows
+	level    string         // lowest log level wanted
 	seen     sums           // of the lists the client knows, or has been told to fetch
 	readers  int            // GETs that are open
 	streams  []*reply.Reply // those for what is said outside of requests, in the order they were opened
@@ -98,11 +97,9 @@ type hello struct {
 
 // open makes a session; nil: all places are taken by busy ones.
 func (ss *sessions) open(h hello) *session {
-	var id [24]byte // 192 bits
-	_, _ = rand.Read(id[:])
 	s := &session{
-		id: base64.RawURLEncoding.EncodeToString(id[:]), owner: h.owner, space: h.space, version: h.version, claim: h.claim,
-		level: "info", inFlight: map[string]context.CancelFunc{}, used: time.Now(),
+		id: owned.ID(), owner: h.owner, space: h.space, version: h.version, claim: h.claim,
+		level: "info", used: time.Now(),
 		capabilities: bytes.Clone(era.Declared(h.version, h.capabilities)), // not the whole message
 	}
 	s.asks = era.Asks(s.capabilities)
@@ -205,7 +202,7 @@ func (ss *sessions) close(s *session) {
 func (s *session) idleSince() (used time.Time, idle bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.used, len(s.inFlight) == 0 && s.readers == 0
+	return s.used, s.inFlight.Idle() && s.readers == 0
 }
 
 func (s *session) touch() {
@@ -214,35 +211,10 @@ func (s *session) touch() {
 	s.used = time.Now()
 }
 
-// begin enters a request, so that the client can cancel it; the error says why it may not run.
-func (s *session) begin(id []byte, cancel context.CancelFunc) *rpc.Error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.inFlight[string(id)] != nil:
-		return rpc.Invalid("a request with this id is still running")
-	case len(s.inFlight) >= inFlightMax:
-		return rpc.Refused(http.StatusTooManyRequests, "too many requests of this session are running; wait for one to end")
-	}
-	s.inFlight[string(id)] = cancel
-	return nil
-}
-
+// finish counts a request out of those that the client can cancel.
 func (s *session) finish(id []byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.inFlight, string(id))
-	s.used = time.Now()
-}
-
-// cancel cancels a running request of the session, if there is one of that id.
-func (s *session) cancel(id []byte) {
-	s.mu.Lock()
-	cancel := s.inFlight[string(id)]
-	s.mu.Unlock()
-	if cancel != nil {
-		cancel()
-	}
+	s.inFlight.Leave(id)
+	s.touch()
 }
 
 func (s *session) setLevel(level string) {
@@ -259,6 +231,13 @@ func (s *session) logLevel() string {
 
 // resume finds the session that the request names, or answers why there is none.
 func (x *exchange) resume(m *rpc.Message) bool {
+	switch {
+	case x.session != nil:
+		return true
+	case x.link != nil:
+		x.turnAway(m, rpc.Invalid("no session: send initialize first"))
+		return false
+	}
 	ids := x.r.Header.Values("Mcp-Session-Id")
 	if len(ids) != 1 {
 		x.turnAway(m, rpc.Refused(http.StatusBadRequest,

@@ -187,7 +187,7 @@ func (x *exchange) watch(ctx context.Context, client string, changes *updates.Qu
 		select {
 		case <-ctx.Done():
 			return
-		case <-x.closing.Done():
+		case <-x.quiet.Done():
 			return
 		case <-changes.Wake():
 			updated()
@@ -222,7 +222,7 @@ func (x *exchange) stillGood() bool {
 // sums are those of the watched lists, as one caller sees them at one moment.
 type sums [len(watched)]uint64
 
-func (x *exchange) sums(client string) sums { return sumsOf(x.caller(client).view(x.current())) }
+func (x *exchange) sums(client string) sums { return sumsOf(x.caller(client).View(x.current())) }
 
 func sumsOf(view *catalog.View) (s sums) {
 	for i, w := range watched {

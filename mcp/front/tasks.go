@@ -80,7 +80,7 @@ func (x *exchange) onTask(ctx context.Context, m *rpc.Message, c *era.Context) (
 		return nil, rpc.BadParams("taskId is missing or no string")
 	}
 	refuse := func(e *rpc.Error, why string) ([]byte, error) {
-		x.record(x.caller(c.Client).principal, m.Method, "", why)
+		x.record(x.caller(c.Client).Principal, m.Method, "", why)
 		return nil, e
 	}
 	if !c.Declares(era.Tasks) {
@@ -126,7 +126,7 @@ func (x *exchange) followAll(ctx context.Context, m *rpc.Message, c *era.Context
 
 // watchTask has a task watched for the caller. Whether it may still see the task is asked again each time.
 func (x *exchange) watchTask(ctx context.Context, c *era.Context, asked string, to *updates.Queue) (stop func(), err error) {
-	p := x.caller(c.Client).principal
+	p := x.caller(c.Client).Principal
 	e, id := x.task(ctx, asked)
 	if e == nil {
 		x.record(p, "tasks/get", "", "unknown task")

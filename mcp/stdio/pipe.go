@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/gate"
+	"github.com/tollgate/tollgate/mcp/rpc"
 	"github.com/tollgate/tollgate/mcp/upstream"
 	"github.com/tollgate/tollgate/mcp/wire"
 	"github.com/tollgate/tollgate/sandbox"
@@ -165,7 +166,7 @@ func (p *pipe) put(id int64, m *wire.Message) {
 func (p *pipe) read() error {
 	in := bufio.NewReaderSize(p.process.Stdout, 64<<10)
 	for junk := 0; ; {
-		line, err := readLine(in, lineBytesMax)
+		line, err := rpc.ReadLine(in, lineBytesMax)
 		if len(line) > 0 {
 			m, bad := wire.Parse(line)
 			if bad == nil {
@@ -177,33 +178,11 @@ func (p *pipe) read() error {
 			}
 		}
 		switch {
-		case errors.Is(err, upstream.ErrTooLarge):
+		case errors.Is(err, rpc.ErrLineTooLong):
 			return p.cfg.Fault(upstream.TooLarge, err, "sent a line of more than %d MiB", lineBytesMax>>20)
 		case err != nil:
 			return p.cfg.Fault(upstream.Gone, err, "exited before it answered; the next call starts it again")
 		}
-	}
-}
-
-// readLine returns the next line without its end, in memory of its own. The last line may lack an end.
-func readLine(in *bufio.Reader, max int) ([]byte, error) {
-	var line []byte
-	for {
-		part, err := in.ReadSlice('\n')
-		if len(line)+len(part) > max {
-			return nil, upstream.ErrTooLarge
-		}
-		line = append(line, part...)
-		if errors.Is(err, bufio.ErrBufferFull) {
-			continue
-		}
-		if err == nil {
-			line = line[:len(line)-1]
-		}
-		if n := len(line); n > 0 && line[n-1] == '\r' {
-			line = line[:n-1]
-		}
-		return line, err
 	}
 }
 

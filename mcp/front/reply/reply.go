@@ -3,9 +3,11 @@ package reply
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tollgate/tollgate/internal/sse"
@@ -25,8 +27,11 @@ type Reply struct {
 	Accepts bool   // the client takes event streams
 	Ending  func() // called before the last message goes out; nil: nothing is
 
-	parent *Reply // of the batch this is a part of: it carries notifications, the answer is kept for it
-	kept   []byte // the answer, when there is a parent
+	parent  *Reply // carries what this has to say: the reply of the batch it is a part of, or the stream it goes out on
+	keeps   bool   // of a batch: the answer is kept for it
+	kept    []byte
+	lines   bool        // a stream of stdio: a message is a line
+	dropped atomic.Bool // nobody waits for what it has to say
 
 	mu      sync.Mutex // guards what follows and the order of writes
 	w       http.ResponseWriter
@@ -50,14 +55,29 @@ func AcceptsEvents(r *http.Request) bool {
 
 // New begins the reply to r. The caller must end it before its handler returns.
 func New(w http.ResponseWriter, r *http.Request) *Reply {
-	out := &Reply{w: w, left: r.Context().Done(), Accepts: AcceptsEvents(r)}
-	if out.Accepts {
-		out.mu.Lock() // the timer must not fire before it is kept
-		out.idle = time.AfterFunc(FirstAfter, out.keepAlive)
-		out.mu.Unlock()
+	if AcceptsEvents(r) {
+		return NewStream(w, r)
 	}
+	return &Reply{w: w, left: r.Context().Done()}
+}
+
+// NewStream begins the reply to a request whose client takes event streams, whatever it says. The caller must end it
+// before its handler returns.
+func NewStream(w http.ResponseWriter, r *http.Request) *Reply {
+	out := &Reply{w: w, left: r.Context().Done(), Accepts: true}
+	out.mu.Lock() // the timer must not fire before it is kept
+	defer out.mu.Unlock()
+	out.idle = time.AfterFunc(FirstAfter, out.keepAlive)
 	return out
 }
+
+// NewLines begins a stream of stdio: a message is a line. The caller must end it before its handler returns.
+func NewLines(w http.ResponseWriter, r *http.Request) *Reply {
+	return &Reply{w: w, left: r.Context().Done(), Accepts: true, lines: true}
+}
+
+// On returns the reply to a request that is answered on a stream with others.
+func On(stream *Reply) *Reply { return &Reply{Accepts: true, parent: stream} }
 
 // HangUp has fn called when the stream has ended or moved on to another connection, to end the handler of this one.
 func (o *Reply) HangUp(fn func()) {
@@ -68,7 +88,7 @@ func (o *Reply) HangUp(fn func()) {
 
 // PartOf returns the reply to one request of a batch, which whole answers: its notifications are whole's, its answer is
 // kept for it.
-func PartOf(whole *Reply) *Reply { return &Reply{w: whole.w, Accepts: whole.Accepts, parent: whole} }
+func PartOf(whole *Reply) *Reply { return &Reply{Accepts: whole.Accepts, parent: whole, keeps: true} }
 
 // Kept is the answer of a part of a batch; nil: there was none.
 func (o *Reply) Kept() []byte {
@@ -138,7 +158,7 @@ func (o *Reply) Notify(method string, params []byte) {
 
 // Connected reports whether the client reads this as an event stream, or would if there were an event.
 func (o *Reply) Connected() bool {
-	if o.parent != nil {
+	for o.parent != nil {
 		o = o.parent
 	}
 	o.mu.Lock()
@@ -158,7 +178,10 @@ func (o *Reply) gone() bool {
 
 // Event writes a message to the event stream, or keeps it for the client to come back; false: it can do neither.
 func (o *Reply) Event(msg []byte) bool {
-	if o.parent != nil {
+	for o.parent != nil {
+		if o.dropped.Load() {
+			return false
+		}
 		o = o.parent
 	}
 	o.mu.Lock()
@@ -176,8 +199,24 @@ func (o *Reply) Event(msg []byte) bool {
 	return !o.over
 }
 
+// Named writes an event that is no message to an event stream.
+func (o *Reply) Named(name, text string) {
+	o.Begin()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.over {
+		o.put(sse.Append(nil, sse.Event{Name: []byte(name), Data: []byte(text)}))
+	}
+}
+
+// Drop keeps what a part of another reply has not said yet from being said: nobody waits for it.
+func (o *Reply) Drop() { o.dropped.Store(true) }
+
 // message is msg as the stream's next event, which is kept if the stream can be resumed. Holding mu.
 func (o *Reply) message(msg []byte) []byte {
+	if o.lines {
+		return rpc.AppendLine(make([]byte, 0, len(msg)+1), msg)
+	}
 	e := sse.Event{Name: []byte("message"), Data: msg}
 	if o.trail == nil {
 		return sse.Append(make([]byte, 0, len(msg)+32), e)
@@ -191,13 +230,17 @@ func (o *Reply) message(msg []byte) []byte {
 // start sends the header of an event stream and returns what goes before its first event. Holding mu.
 func (o *Reply) start() []byte {
 	o.started = true
-	startStream(o.w)
+	if o.lines {
+		startStream(o.w, "application/x-ndjson")
+		return nil
+	}
+	startStream(o.w, "text/event-stream")
 	return o.trailed()
 }
 
-func startStream(w http.ResponseWriter) {
+func startStream(w http.ResponseWriter, mediaType string) {
 	h := w.Header()
-	h.Set("Content-Type", "text/event-stream")
+	h.Set("Content-Type", mediaType)
 	h.Set("Cache-Control", "no-cache")
 	h.Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
@@ -237,10 +280,12 @@ func (o *Reply) last(status int, parts ...[]byte) {
 		o.Ending()
 	}
 	switch {
-	case o.over:
+	case o.over || o.dropped.Load():
 		return
-	case o.parent != nil:
+	case o.keeps:
 		o.kept = bytes.Join(parts, nil)
+	case o.parent != nil:
+		o.parent.Event(bytes.Join(parts, nil))
 	case o.started:
 		o.put(o.message(bytes.Join(parts, nil)))
 	default:
@@ -257,6 +302,10 @@ func (o *Reply) All(answers [][]byte) {
 		return
 	}
 	defer o.finish()
+	if o.parent != nil {
+		o.parent.Event(slices.Concat([]byte{'['}, bytes.Join(answers, []byte{','}), []byte{']'}))
+		return
+	}
 	if !o.started {
 		writeJSON(o.w, http.StatusOK, []byte{'['}, bytes.Join(answers, []byte{','}), []byte{']'})
 		return

@@ -57,7 +57,7 @@ func (o *Reply) Attach(w http.ResponseWriter, r *http.Request, n uint64, hangUp 
 		o.hangUp()
 	}
 	o.w, o.left, o.broken, o.hangUp = w, r.Context().Done(), false, hangUp
-	startStream(w)
+	startStream(w, "text/event-stream")
 	o.put(events...)
 	if o.over {
 		hangUp()

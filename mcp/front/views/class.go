@@ -1,4 +1,4 @@
-package front
+package views
 
 import (
 	"slices"
@@ -11,10 +11,10 @@ import (
 // there are namespaces and kinds of callers that see something different. Beyond it all are dropped and made anew.
 const pageBytesMax = 64 << 20
 
-// class is all callers who see the same of a space. They share the view, and the beginnings of list results as they go
-// out: a thousand callers under one policy take the memory of one.
-type class struct {
-	view       *catalog.View
+// Class is all callers who see the same of a space. They share the view, and the beginnings of list results as they go
+// out: a thousand callers under one policy take the memory of one. Safe for concurrent use.
+type Class struct {
+	View       *catalog.View
 	generation *generation                              // whose room its pages take; nil: it keeps none
 	pages      [catalog.Kinds][2]atomic.Pointer[[]byte] // first pages, modern and legacy; nil: not made yet, or dropped
 }
@@ -25,25 +25,25 @@ type classKey struct {
 }
 
 // class returns the one that v is the view of.
-func (g *generation) class(v *catalog.View) *class {
+func (g *generation) class(v *catalog.View) *Class {
 	key := classKey{v.Space, v.Sums()}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c := g.classes[key]
-	if c != nil && c.view.Same(v) {
+	if c != nil && c.View.Same(v) {
 		return c
 	}
 	if c != nil { // two views have one sum: the second is not shared
-		return &class{view: v}
+		return &Class{View: v}
 	}
-	c = &class{view: v, generation: g}
+	c = &Class{View: v, generation: g}
 	g.classes[key] = c
 	return c
 }
 
-// page is the beginning of the result of a list, up to what differs between two requests for it. Others have the same
+// Page is the beginning of the result of a list, up to what differs between two requests for it. Others have the same
 // bytes: nobody changes them.
-func (c *class) page(k catalog.Kind, legacy bool) []byte {
+func (c *Class) Page(k catalog.Kind, legacy bool) []byte {
 	at := &c.pages[k][0]
 	if legacy {
 		at = &c.pages[k][1]
@@ -51,7 +51,7 @@ func (c *class) page(k catalog.Kind, legacy bool) []byte {
 	if kept := at.Load(); kept != nil {
 		return *kept
 	}
-	page, _ := appendPage(nil, c.view, k, "", legacy)
+	page, _ := AppendPage(nil, c.View, k, "", legacy)
 	if c.generation != nil {
 		c.generation.keep(at, slices.Clip(page))
 	}
@@ -78,8 +78,8 @@ func (g *generation) keep(at *atomic.Pointer[[]byte], page []byte) {
 	at.Store(&page)
 }
 
-// appendPage appends the beginning of the result of a list from cursor on; false: the cursor is not one of this list.
-func appendPage(b []byte, v *catalog.View, k catalog.Kind, cursor string, legacy bool) ([]byte, bool) {
+// AppendPage appends the beginning of the result of a list from cursor on; false: the cursor is not one of this list.
+func AppendPage(b []byte, v *catalog.View, k catalog.Kind, cursor string, legacy bool) ([]byte, bool) {
 	b = append(b, '{')
 	if !legacy {
 		b = append(b, `"resultType":"complete",`...)
