@@ -2,11 +2,14 @@ package condition
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"math"
 	"slices"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/tollgate/tollgate/internal/strictjson"
 )
 
 // What of a call's arguments is decoded for rules to read. Beyond it the arguments count as unreadable, which restricts.
@@ -218,21 +221,39 @@ func (r *argReader) text() (string, error) {
 	if !utf8.Valid(body) {
 		return "", errArgsJSON
 	}
-	plain := true
-	for _, c := range body {
-		if c < ' ' {
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case c < ' ':
 			return "", errArgsJSON
+		case c == '\\':
+			n := escapeBytes(body[i:])
+			if n == 0 {
+				return "", errArgsJSON
+			}
+			i += n - 1
 		}
-		plain = plain && c != '\\'
 	}
-	if plain {
-		return string(body), nil
+	return strictjson.Unquote(quoted)
+}
+
+// escapeBytes is how long the escape is that b begins with; 0: it is none.
+func escapeBytes(b []byte) int {
+	switch {
+	case len(b) < 2:
+		return 0
+	case b[1] != 'u':
+		if bytes.IndexByte([]byte(`"\/bfnrt`), b[1]) < 0 {
+			return 0
+		}
+		return 2
+	case len(b) < 6:
+		return 0
 	}
-	var s string
-	if json.Unmarshal(quoted, &s) != nil {
-		return "", errArgsJSON
+	var unit [2]byte
+	if _, err := hex.Decode(unit[:], b[2:6]); err != nil {
+		return 0
 	}
-	return s, nil
+	return 6
 }
 
 func (r *argReader) number() (any, error) {

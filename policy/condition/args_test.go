@@ -24,6 +24,10 @@ func TestArgumentsBeyondTheLimits(t *testing.T) {
 		"skipped":    {`{"b":"` + strings.Repeat("x", 2*argTextBytesMax) + `","c":` + strings.Repeat("[", 99) + strings.Repeat("]", 99) + `,"a":1}`, nil},
 		"skip depth": {`{"b":` + strings.Repeat("[", skipDepthMax+1) + strings.Repeat("]", skipDepthMax+1) + `,"a":1}`, errArgsDepth},
 		"skip names": {`{` + manyNames(argNodesMax+1) + `"a":1}`, errArgsNodes},
+		"escape":     {`{"a":"\x"}`, errArgsJSON},
+		"escape u":   {`{"a":"\u12g4"}`, errArgsJSON},
+		"escape cut": {`{"a":"\u12"}`, errArgsJSON},
+		"escapes":    {`{"a":"\u12f4\ud800\/\"\\"}`, nil},
 		"unended":    {`{"b":"x\`, errArgsJSON},
 		"unended 2":  {`{"b":"x\"`, errArgsJSON},
 		"empty":      {`{"b":}`, errArgsJSON},
@@ -73,7 +77,7 @@ func BenchmarkDecode(b *testing.B) {
 // What decodeArgs reads is what encoding/json reads, and what it reads of one member alone is what it reads of all.
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
-		`{}`, ` {"a" : [ 1 , -2.5e3, true, false, null ] } `, `{"a":{"b":"\u00e9\n\ud83d\ude00"},"c":"\ud800"}`, `{"a":1,"a":2}`,
+		`{}`, ` {"a" : [ 1 , -2.5e3, true, false, null ] } `, `{"a":{"b":"\u00e9\n\ud83d\ude00"},"c":"\ud800"}`, `{"a":"\x"}`, `{"a":"\u12g4"}`, `{"a":"\ud800\u0041\/\b"}`, `{"a":"\u12"}`, `{"a":1,"a":2}`,
 		`{"a":1`, `[]`, `{"a":tru}`, `{"a":"x`, `{"a":-}`, `{"a":1}x`, `{"a":9223372036854775808}`, "{\"a\":\"\x01\"}", `{"a":{"b":[{}]}}`,
 	} {
 		f.Add([]byte(seed))
