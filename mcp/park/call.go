@@ -251,8 +251,8 @@ func (c *Call) check() {
 	}
 }
 
-// leaveAt abandons the call if it is still parked by v.
-func (c *Call) leaveAt(v *Visit) {
+// leaveAt abandons the call if it is still parked by v, and reports whether it was.
+func (c *Call) leaveAt(v *Visit) bool {
 	c.mu.Lock()
 	stands := c.parked == v && !c.abandoned
 	if stands {
@@ -264,16 +264,15 @@ func (c *Call) leaveAt(v *Visit) {
 		c.lot.leave(c)
 		c.cancel()
 	}
+	return stands
 }
 
-// abandon ends the call if it is parked.
-func (c *Call) abandon() {
+// abandon ends the call if it is parked, and reports whether it was.
+func (c *Call) abandon() bool {
 	c.mu.Lock()
 	v := c.parked
 	c.mu.Unlock()
-	if v != nil {
-		c.leaveAt(v)
-	}
+	return v != nil && c.leaveAt(v)
 }
 
 // resume is Ticket.Resume for the state of that turn.

@@ -16,6 +16,6 @@
 // # What ends a call
 //
 // The caller that leaves while it listens, as everywhere in its era. While a call is parked: the end of its time, a
-// credential that is good no more (looked at every few seconds), the gateway's end. The context of the call ends with it,
-// so its server is told and its entry is settled.
+// credential that is good no more (looked at every few seconds), a newer call of the same principal that finds no place
+// beside it, the gateway's end. The context of the call ends with it, so its server is told and its entry is settled.
 package park

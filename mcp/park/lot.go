@@ -3,6 +3,7 @@ package park
 import (
 	"crypto/rand"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,12 +11,14 @@ import (
 	"github.com/tollgate/tollgate/mcp/seal"
 )
 
-// The bounds of what waits. A parked call holds its place in the limits of its key, a session with its server and some
-// kilobytes.
+// The bounds of what waits. A parked call holds its place in the limits of its key, a connection to its server and some
+// kilobytes. A caller that has been asked and never comes back has no way to say so, so where its calls find no place its
+// oldest one is taken for forgotten; it costs nobody else's.
 const (
 	parkedFor   = 10 * time.Minute // for one answer: people come back from a meeting, servers forget
 	callsMax    = 4096             // calls that have asked and are not over
-	ownerMax    = 32               // of one principal
+	serverMax   = 512              // to one server: half of the connections that there are to it
+	ownerMax    = 64               // of one principal
 	resultsMax  = 64 << 20         // bytes of results that nobody has come for yet
 	checkEvery  = 5 * time.Second  // a revoked key ends what waits for it within this
 	notesMax    = 64               // notifications kept for the next request of a caller
@@ -42,14 +45,15 @@ type Lot struct {
 
 	mu      sync.Mutex // guards what follows; taken after a call's
 	calls   map[callID]*Call
-	owners  map[string]int
+	owners  map[string][]*Call // oldest first
+	servers map[string]int
 	results int // bytes
 	closed  bool
 }
 
 // New makes a lot whose states are sealed with s.
 func New(s *seal.Sealer) *Lot {
-	return &Lot{sealer: s, calls: map[callID]*Call{}, owners: map[string]int{}}
+	return &Lot{sealer: s, calls: map[callID]*Call{}, owners: map[string][]*Call{}, servers: map[string]int{}}
 }
 
 // Close ends the calls that are parked now and every call that would be. Those whose request listens go on.
@@ -66,25 +70,45 @@ func (l *Lot) Close() {
 	}
 }
 
-// admit gives c a place and an id, which it keeps until leave. It is asked again whenever c is to be parked.
+// admit gives c a place and an id, which it keeps until leave. It is asked again whenever c is to be parked. c's lock is
+// held, and those of others are taken: none of them waits for c's, because c has no place yet.
 func (l *Lot) admit(c *Call) *rpc.Error {
+	for {
+		refused, full := l.place(c)
+		if !full || !l.forget(c.of.owner()) {
+			return refused
+		}
+	}
+}
+
+// place gives c a place if there is one; full: there might be one if another call of its owner went.
+func (l *Lot) place(c *Call) (refused *rpc.Error, full bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	owner := c.of.owner()
 	switch {
 	case l.closed:
-		return rpc.Refused(http.StatusServiceUnavailable, "the gateway is shutting down")
+		return rpc.Refused(http.StatusServiceUnavailable, "the gateway is shutting down"), false
 	case l.calls[c.id] == c:
-		return nil
-	case l.owners[owner] >= ownerMax:
-		return rpc.Refused(http.StatusTooManyRequests, "too many of your calls wait for input: answer some or let them expire")
-	case len(l.calls) >= callsMax:
-		return rpc.Refused(http.StatusServiceUnavailable, "too many calls wait for input; try again later")
+		return nil, false
+	case len(l.owners[owner]) >= ownerMax:
+		return rpc.Refused(http.StatusTooManyRequests, "too many of your calls have asked for input and are still running"), true
+	case len(l.calls) >= callsMax || l.servers[c.of.Server] >= serverMax:
+		return rpc.Refused(http.StatusServiceUnavailable, "too many calls wait for input; try again later"), true
 	}
 	_, _ = rand.Read(c.id[:]) // never fails
 	l.calls[c.id] = c
-	l.owners[owner]++
-	return nil
+	l.owners[owner] = append(l.owners[owner], c)
+	l.servers[c.of.Server]++
+	return nil, false
+}
+
+// forget ends the oldest parked call of an owner, and reports whether there is one.
+func (l *Lot) forget(owner string) bool {
+	l.mu.Lock()
+	all := slices.Clone(l.owners[owner])
+	l.mu.Unlock()
+	return slices.ContainsFunc(all, (*Call).abandon)
 }
 
 // leave takes c out, if it is in.
@@ -96,8 +120,12 @@ func (l *Lot) leave(c *Call) {
 	}
 	delete(l.calls, c.id)
 	owner := c.of.owner()
-	if l.owners[owner]--; l.owners[owner] == 0 {
+	l.owners[owner] = slices.DeleteFunc(l.owners[owner], func(o *Call) bool { return o == c })
+	if len(l.owners[owner]) == 0 {
 		delete(l.owners, owner)
+	}
+	if l.servers[c.of.Server]--; l.servers[c.of.Server] == 0 {
+		delete(l.servers, c.of.Server)
 	}
 	l.results -= c.kept
 }

@@ -484,17 +484,24 @@ func TestBounds(t *testing.T) {
 			}
 			return nil, ctx.Err()
 		}
-		var last asked
-		for range ownerMax {
-			if last = v.run(forever); last.err != nil {
+		var first, last asked
+		for i := range ownerMax + 1 {
+			last = v.run(forever)
+			if i == 0 {
+				first = last
+			}
+			if last.err != nil {
 				t.Fatal(last.err)
 			}
 		}
-		wantErr(t, v.run(forever), "too many of your calls wait")
+		wantErr(t, v.retry(first.state, `{}`), "expired or was lost") // taken for forgotten
+		if n := v.lot.waiting(); n != ownerMax {
+			t.Errorf("%d calls wait, want %d", n, ownerMax)
+		}
 		visit := v.visit(everything)
 		visit.Request.KeyID = "k2"
-		if r, err := v.lot.Run(t.Context(), visit, askOnce); err != nil || r.Type != era.InputRequired {
-			t.Errorf("another principal is bounded by it: %v", err)
+		if r, err := v.lot.Run(t.Context(), visit, askOnce); err != nil || r.Type != era.InputRequired || v.lot.waiting() != ownerMax+1 {
+			t.Errorf("another principal is bounded by it, or bounds it: %v", err)
 		}
 		for i := 1; i < roundsMax; i++ {
 			if last = v.retry(last.state, fmt.Sprintf(`{"elicitation-%d":%s}`, i, yes)); last.err != nil {
@@ -521,6 +528,61 @@ func TestBounds(t *testing.T) {
 			t.Errorf("%d questions are open, want %d", len(got.questions), openMax)
 		}
 		v.lot.Close()
+	})
+}
+
+// TestPlaces of one server and of all are refused to whom none of its own calls can make room.
+func TestPlaces(t *testing.T) {
+	for name, most := range map[string]int{"of one server": serverMax, "in all": callsMax} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				v := newVisitor(t, newLot(t))
+				run := func(i int, run Run) asked {
+					visit := v.visit(everything)
+					visit.Request.KeyID = fmt.Sprint(i)
+					if most == callsMax {
+						visit.Request.Server = fmt.Sprint(i)
+					}
+					r, err := v.lot.Run(t.Context(), visit, run)
+					return read(t, r, err)
+				}
+				for i := range most {
+					if got := run(i, askOnce); got.err != nil {
+						t.Fatal(got.err)
+					}
+				}
+				wantErr(t, run(-1, askOnce), "too many calls wait for input")
+				if got := run(0, askOnce); got.err != nil && most == serverMax {
+					t.Errorf("its own oldest call makes no room: %v", got.err)
+				}
+				if n := v.lot.waiting(); n != most {
+					t.Errorf("%d calls wait, want %d", n, most)
+				}
+				v.lot.Close()
+				if len(v.lot.owners) != 0 || len(v.lot.servers) != 0 {
+					t.Error("something is left")
+				}
+			})
+		})
+	}
+}
+
+// TestOwnerWithoutParkedCalls is refused when all of its calls have asked and run on: none of them is forgotten.
+func TestOwnerWithoutParkedCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVisitor(t, newLot(t))
+		var wg sync.WaitGroup
+		for range ownerMax {
+			first := v.run(func(ctx context.Context, ask upstream.Ask, _ func(string, []byte)) (*era.Result, error) {
+				ask(ctx, era.Elicit, nil)
+				time.Sleep(time.Minute)
+				return result("done")
+			})
+			wg.Go(func() { v.retry(first.state, `{"elicitation-1":`+yes+`}`) })
+			synctest.Wait()
+		}
+		wantErr(t, v.run(askOnce), "too many of your calls have asked")
+		wg.Wait()
 	})
 }
 
