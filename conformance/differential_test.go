@@ -274,6 +274,8 @@ func differences(client, server string) []difference {
 		{"", "", "no such cursor", "response.error.*", "cursors are the gateway's own"},
 		{"legacy", "modern", "read what is not there", "response.error.code", "-32002 became -32602 with 2026-07-28, and clients know both"},
 		{"legacy", "modern", "ask_url", "questions[0].params.elicitationId", "2026-07-28 has none, so the gateway makes one"},
+		{"legacy", "", "ask_twice", "notifications[*", "a client that sets no level leaves it to its server, which is the gateway, what to log"},
+		{"modern", "legacy", "open", "response.result.capabilities.extensions.io.modelcontextprotocol/tasks", "the extension came with 2026-07-28"},
 		{"modern", "legacy", "list", "response.result.structuredContent[*]", "a legacy server cannot send what is no object"},
 		{"modern", "legacy", "list tools", "response.list.outputSchema.*", "a legacy server cannot declare what is no object"},
 	}

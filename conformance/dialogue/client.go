@@ -367,7 +367,7 @@ func (c *Client) listen(ctx context.Context, uris []string) (*http.Response, err
 			tasks = `,"taskIds":` + string(ids)
 		}
 		params := with(fmt.Sprintf(`{"notifications":{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true,"resourceSubscriptions":%s%s}}`, list, tasks), c.meta(""))
-		return c.post(ctx, "subscriptions/listen", params, fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"subscriptions/listen","params":%s}`, c.ID(), params))
+		return c.post(ctx, "subscriptions/listen", params, `{"jsonrpc":"2.0","id":"listen","method":"subscriptions/listen","params":`+params+`}`)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL, nil)
 	if err != nil {
