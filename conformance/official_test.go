@@ -141,8 +141,8 @@ func overFixtures(t *testing.T) (*launch.Gateway, map[string]string) {
 	g := gateway(t, fmt.Sprintf(`
 anonymous: suite
 servers:
-  modern: {url: %q, era: modern, trusted: true}
-  legacy: {url: %q, era: legacy, trusted: true}
+  modern: {url: %q, era: modern, trusted: true, timeout: 10s}
+  legacy: {url: %q, era: legacy, trusted: true, timeout: 10s}
 keys:
   suite: {secret: env:SUITE}
 `, at["modern"], at["legacy"]), allRules, "SUITE="+secretOf("suite"))

@@ -39,6 +39,9 @@ type Client struct {
 	Level        string            // modern: the lowest level of log messages that it wants; empty: none
 	Tasks        []string          // modern: ids of the tasks that Listen is to hear of
 
+	// Heard is called with each notification on a request's own stream, if it is not nil.
+	Heard func(json.RawMessage)
+
 	session string
 	mu      sync.Mutex // guards next
 	next    int
@@ -214,6 +217,9 @@ func (c *Client) take(ctx context.Context, x *Exchange, m []byte, id int) error 
 		x.Response = m
 	case e.ID == nil:
 		x.Notifications = append(x.Notifications, m)
+		if c.Heard != nil {
+			c.Heard(m)
+		}
 	default:
 		return c.answer(ctx, x, &e)
 	}
