@@ -133,20 +133,25 @@ func TestQuestionsOfAModernServer(t *testing.T) {
 	}
 }
 
-// overFixtures is a gateway in front of the fixture in both eras, and where the fixtures are by their era.
-func overFixtures(t *testing.T) (*launch.Gateway, map[string]string) {
+// overFixtures is a gateway in front of the fixture in both eras, and where the fixtures are by their era. args are the
+// fixtures' further ones.
+func overFixtures(t *testing.T, args ...string) (*launch.Gateway, map[string]string) {
 	t.Helper()
 	fixture := build(t, "./conformance/fixture")
-	at := map[string]string{"legacy": program(t, fixture, "-era", "legacy"), "modern": program(t, fixture, "-era", "modern")}
-	g := gateway(t, fmt.Sprintf(`
+	at := map[string]string{"legacy": program(t, fixture, append(args, "-era", "legacy")...), "modern": program(t, fixture, append(args, "-era", "modern")...)}
+	return gateway(t, fixtures(at, ""), allRules, "SUITE="+secretOf("suite")), at
+}
+
+// fixtures is the config of such a gateway; the servers are named after their era and suffix.
+func fixtures(at map[string]string, suffix string) string {
+	return fmt.Sprintf(`
 anonymous: suite
 servers:
-  modern: {url: %q, era: modern, trusted: true, timeout: 10s}
-  legacy: {url: %q, era: legacy, trusted: true, timeout: 10s}
+  modern%[1]s: {url: %[2]q, era: modern, trusted: true, timeout: 10s}
+  legacy%[1]s: {url: %[3]q, era: legacy, trusted: true, timeout: 10s}
 keys:
   suite: {secret: env:SUITE}
-`, at["modern"], at["legacy"]), allRules, "SUITE="+secretOf("suite"))
-	return g, at
+`, suffix, at["modern"], at["legacy"])
 }
 
 // allRules allow every tool.

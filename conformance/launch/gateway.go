@@ -109,6 +109,17 @@ func (g *Gateway) write() error {
 	return os.WriteFile(g.file, []byte(head+g.cfg.YAML), 0o600)
 }
 
+// Reload has the gateway take another config, as Config.YAML, and waits until it is in force.
+func (g *Gateway) Reload(ctx context.Context, yaml string) error {
+	const done = `"msg":"reloaded"`
+	before := strings.Count(g.Log(), done)
+	g.cfg.YAML = yaml
+	if err := g.write(); err != nil {
+		return fmt.Errorf("writing the gateway's config: %w", err)
+	}
+	return g.wait(ctx, "with its new config", func(context.Context) bool { return strings.Count(g.Log(), done) > before })
+}
+
 // Command runs the binary's own command, such as "audit", "query", with the gateway's config and returns what it printed.
 func (g *Gateway) Command(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, g.cfg.Binary, append(args, "--config", g.file)...)
