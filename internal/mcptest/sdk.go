@@ -2,6 +2,7 @@ package mcptest
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"testing"
 
@@ -41,4 +42,34 @@ func tools() *server.MCPServer {
 		return sdk.NewGetPromptResult("a greeting", []sdk.PromptMessage{sdk.NewPromptMessage(sdk.RoleUser, sdk.NewTextContent("hello "+r.Params.Arguments["who"]))}), nil
 	})
 	return s
+}
+
+// SDKAsking serves the SDK's own legacy server on loopback until the test ends, whose tools elicit, sample and roots ask
+// the client in mid-call: elicit on the stream of the call, the others on the session's own.
+func SDKAsking(t testing.TB) *Server {
+	t.Helper()
+	s := server.NewMCPServer("asking", "1", server.WithToolCapabilities(true), server.WithElicitation(), server.WithRoots())
+	s.EnableSampling()
+	text := func(v any, err error) (*sdk.CallToolResult, error) {
+		if err != nil {
+			return sdk.NewToolResultError(err.Error()), nil
+		}
+		b, err := json.Marshal(v)
+		return sdk.NewToolResultText(string(b)), err
+	}
+	s.AddTool(sdk.NewTool("elicit"), func(ctx context.Context, _ sdk.CallToolRequest) (*sdk.CallToolResult, error) {
+		return text(s.RequestElicitation(ctx, sdk.ElicitationRequest{Params: sdk.ElicitationParams{
+			Message: "who?", RequestedSchema: map[string]any{"type": "object", "properties": map[string]any{"name": map[string]any{"type": "string"}}},
+		}}))
+	})
+	s.AddTool(sdk.NewTool("sample"), func(ctx context.Context, _ sdk.CallToolRequest) (*sdk.CallToolResult, error) {
+		return text(s.RequestSampling(ctx, sdk.CreateMessageRequest{CreateMessageParams: sdk.CreateMessageParams{
+			Messages: []sdk.SamplingMessage{{Role: sdk.RoleUser, Content: sdk.NewTextContent("hello")}}, MaxTokens: 10,
+		}}))
+	})
+	s.AddTool(sdk.NewTool("roots"), func(ctx context.Context, _ sdk.CallToolRequest) (*sdk.CallToolResult, error) {
+		return text(s.RequestRoots(ctx, sdk.ListRootsRequest{}))
+	})
+	h := server.NewStreamableHTTPServer(s, server.WithStateful(true), server.WithStreamableHTTPProtocolVersions(Legacy))
+	return serve(t, func(w http.ResponseWriter, r *http.Request, _ []byte) { h.ServeHTTP(w, r) })
 }

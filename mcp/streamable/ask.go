@@ -209,6 +209,43 @@ func (in *session) enter(t *turn) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.flights[t.id] = t
+	if in.slow.armed || in.id == "" || in.stream.wanted() == nil {
+		return
+	}
+	in.slow.armed, in.slow.call = true, t.id
+	if in.slow.timer == nil {
+		in.slow.timer = time.AfterFunc(slowAfter, in.noticeSlow)
+	} else {
+		in.slow.timer.Reset(slowAfter)
+	}
+}
+
+// slowAfter is how long a call waits before its session gets a stream that it would not need: some servers ask whatever
+// was declared, on that stream alone, and wait for ever for the answer, which is a refusal.
+const slowAfter = time.Second
+
+// slow notices that a call of a session takes long. It is armed once for many calls.
+type slow struct {
+	timer *time.Timer
+	armed bool
+	call  int64 // in flight when it was armed
+}
+
+// noticeSlow opens the stream of the session if a call has been in flight for long, and goes on watching if there are
+// others.
+func (in *session) noticeSlow() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.slow.armed = false
+	if in.flights[in.slow.call] != nil {
+		in.stream.begin()
+		return
+	}
+	for id := range in.flights {
+		in.slow.armed, in.slow.call = true, id
+		in.slow.timer.Reset(slowAfter)
+		return
+	}
 }
 
 // exit ends what is still going on for an exchange: its caller has the answer, and is told and asked nothing more.

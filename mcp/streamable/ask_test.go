@@ -398,3 +398,29 @@ func TestServerWithoutSessionsAsksToo(t *testing.T) {
 		t.Errorf("%d sessions, want 2: the gateway's own and one for what may be asked", n)
 	}
 }
+
+func TestSDKServersAskTheirCallers(t *testing.T) {
+	upstreamtest.NoLeaks(t)
+	f, _ := httpFixture(t, mcptest.SDKAsking(t))
+	answers := map[string]string{
+		"elicitation/create":     `{"action":"accept","content":{"name":"ada"}}`,
+		"sampling/createMessage": `{"role":"assistant","content":{"type":"text","text":"sampled"},"model":"m"}`,
+		"roots/list":             `{"roots":[{"uri":"file:///here"}]}`,
+	}
+	ask := func(_ context.Context, method string, _ []byte) *upstream.Answer {
+		return &upstream.Answer{Result: []byte(answers[method])}
+	}
+	for name, want := range map[string]string{"elicit": "ada", "sample": "sampled", "roots": "file:///here"} {
+		modern := asking(upstreamtest.Tool(name, "{}"), ask)
+		old := asking(upstreamtest.Tool(name, "{}"), ask)
+		old.Era, old.Version, old.Client = upstream.Legacy, mcptest.Legacy, &upstream.Client{ID: "c1"}
+		for _, x := range []*upstream.Exchange{modern, old} {
+			if a := f.Answer(t, x); !strings.Contains(string(a.Result), want) || strings.Contains(string(a.Result), `"isError":true`) {
+				t.Errorf("%s for a %s caller: %s %v", name, x.Era, a.Result, a.Error)
+			}
+		}
+		if a := f.Answer(t, upstreamtest.Tool(name, "{}")); !strings.Contains(string(a.Result), `"isError":true`) {
+			t.Errorf("%s for a caller that declared nothing: %s", name, a.Result)
+		}
+	}
+}

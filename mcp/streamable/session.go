@@ -87,6 +87,7 @@ type session struct {
 	level     string         // lowest log level asked for
 	flights   map[int64]*turn
 	questions map[*question]bool
+	slow      slow
 	over      bool           // no more work begins
 	work      sync.WaitGroup // questions to the client
 }

@@ -8,7 +8,7 @@
 //
 // # Who carries
 //
-// Package streamable speaks streamable HTTP, package stdio talks through the pipe of a supervised child. What both share,
+// Package streamable speaks streamable HTTP and the HTTP+SSE of 2024-11-05, package stdio talks through the pipe of a supervised child. What both share,
 // the messages, the _meta of a hop, the probe for the era and the lists, is in package wire.
 //
 // # Why not the SDK's client
@@ -19,7 +19,7 @@
 //
 // # What a server cannot do
 //
-// Answer more than 32 MiB, an event of more than 8 MiB or a list without end; print more than some junk on its pipe; ask
-// its client for anything; make a call run twice; outlive the gateway; start again and again without pause. Its words
-// never reach the text of a [Fault].
+// Answer more than 32 MiB, an event of more than 8 MiB or a list without end; print more than some junk on its pipe; ask a
+// caller what it did not declare, or somebody else's caller; make a call run twice; outlive the gateway; start again and
+// again without pause. Its words never reach the text of a [Fault].
 package upstream
