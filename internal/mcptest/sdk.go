@@ -63,11 +63,13 @@ func SDKAsking(t testing.TB) *Server {
 		}}))
 	})
 	s.AddTool(sdk.NewTool("sample"), func(ctx context.Context, _ sdk.CallToolRequest) (*sdk.CallToolResult, error) {
+		//lint:ignore SA1019 legacy servers sample
 		return text(s.RequestSampling(ctx, sdk.CreateMessageRequest{CreateMessageParams: sdk.CreateMessageParams{
 			Messages: []sdk.SamplingMessage{{Role: sdk.RoleUser, Content: sdk.NewTextContent("hello")}}, MaxTokens: 10,
 		}}))
 	})
 	s.AddTool(sdk.NewTool("roots"), func(ctx context.Context, _ sdk.CallToolRequest) (*sdk.CallToolResult, error) {
+		//lint:ignore SA1019 legacy servers ask for roots
 		return text(s.RequestRoots(ctx, sdk.ListRootsRequest{}))
 	})
 	h := server.NewStreamableHTTPServer(s, server.WithStateful(true), server.WithStreamableHTTPProtocolVersions(Legacy))

@@ -8,8 +8,9 @@
 //
 // # Who carries
 //
-// Package streamable speaks streamable HTTP and the HTTP+SSE of 2024-11-05, package stdio talks through the pipe of a supervised child. What both share,
-// the messages, the _meta of a hop, the probe for the era and the lists, is in package wire.
+// Package streamable speaks streamable HTTP and the HTTP+SSE of 2024-11-05, package stdio talks through the pipe of a
+// supervised child. What both share, the messages, the _meta of a hop, the probe for the era and the lists, is in package
+// wire.
 //
 // # Why not the SDK's client
 //
