@@ -69,7 +69,6 @@ func SDKAsking(t testing.TB) *Server {
 		}}))
 	})
 	s.AddTool(sdk.NewTool("roots"), func(ctx context.Context, _ sdk.CallToolRequest) (*sdk.CallToolResult, error) {
-		//lint:ignore SA1019 legacy servers ask for roots
 		return text(s.RequestRoots(ctx, sdk.ListRootsRequest{}))
 	})
 	h := server.NewStreamableHTTPServer(s, server.WithStateful(true), server.WithStreamableHTTPProtocolVersions(Legacy))
