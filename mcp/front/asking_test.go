@@ -3,9 +3,15 @@ package front
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"runtime/pprof"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/tollgate/tollgate/mcp/era"
 	"github.com/tollgate/tollgate/mcp/front/asked"
@@ -271,5 +277,99 @@ func TestClientNotify(t *testing.T) {
 		if got := stream.next(); !strings.Contains(got, `"last"`) {
 			t.Errorf("%s %s %s: got %s", tt.version, tt.method, tt.params, got)
 		}
+	}
+}
+
+// TestAskInBatch holds that calls of a batch ask on its stream, and that a batch of responses answers them.
+func TestAskInBatch(t *testing.T) {
+	_, url := serve(t, asking(era.ListRoots, ""), anybody())
+	c := connect(t, url, era.V2025Mar, `{"roots":{}}`)
+	call := func(id string) string { return strings.Replace(callT, `"c"`, id, 1) }
+	stream := c.events(c.send(t.Context(), "POST", `[`+call("1")+`,`+call("2")+`,{"jsonrpc":"2.0","id":3,"method":"ping"}]`))
+	var answers []string
+	for range 2 {
+		q := stream.message()
+		if q.Method != era.ListRoots {
+			t.Fatalf("%+v", q)
+		}
+		answers = append(answers, `{"jsonrpc":"2.0","id":`+string(q.ID)+`,"result":{"roots":[]}}`)
+	}
+	if status, got := c.post(`[` + strings.Join(answers, ",") + `,{"jsonrpc":"2.0","method":"notifications/initialized"}]`); status != 202 || got != "" {
+		t.Fatal(status, got)
+	}
+	var ids []string
+	for range 3 {
+		m := stream.message()
+		if m.Result == nil || m.Method != "" {
+			t.Errorf("%+v", m)
+		}
+		ids = append(ids, string(m.ID))
+	}
+	if !slices.Equal(ids, []string{"1", "2", "3"}) || stream.next() != "" {
+		t.Errorf("answered %q", ids)
+	}
+}
+
+// TestManyVanish has many clients connect, be asked and go away in the middle, in every way there is, and looks for what
+// stays behind.
+func TestManyVanish(t *testing.T) {
+	const clients = 300
+	h := asking(era.ListRoots, "")
+	h.left = make(chan string, clients)
+	f := New(Config{Auth: anybody(), Backend: h, Version: "1"})
+	srv := httptest.NewServer(f)
+	transport := &http.Transport{MaxConnsPerHost: 64}
+	before := runtime.NumGoroutine()
+	var all sync.WaitGroup
+	slots := make(chan struct{}, 16)
+	for i := range clients {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			vanish(t, transport, srv.URL, i)
+		})
+	}
+	all.Wait()
+	f.Close()
+	for range clients {
+		<-h.left // every session ends, with the gateway at the latest
+	}
+	transport.CloseIdleConnections()
+	srv.Close()
+	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			var stacks strings.Builder
+			_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1)
+			t.Fatalf("%d goroutines, %d before:\n%s", runtime.NumGoroutine(), before, stacks.String())
+		}
+	}
+}
+
+// vanish is one client's life.
+func vanish(t *testing.T, transport *http.Transport, url string, n int) {
+	c := connect(t, url, []string{era.V2024, era.V2025Mar, era.V2025Jun, era.V2025Nov}[n%4], `{"roots":{}}`)
+	c.transport = transport
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	standing := c.send(ctx, "GET", "")
+	defer standing.Body.Close()
+	resp := c.send(ctx, "POST", callT)
+	defer resp.Body.Close()
+	stream := c.events(resp)
+	q := stream.message()
+	switch n % 5 {
+	case 0: // answers
+		c.post(`{"jsonrpc":"2.0","id":` + string(q.ID) + `,"result":{"roots":[]}}`)
+		stream.rest()
+	case 1: // cancels
+		c.post(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"c"}}`)
+		stream.rest()
+	case 2: // says good-bye
+		c.send(t.Context(), "DELETE", "").Body.Close()
+	case 3: // comes back and goes away again
+		cancel()
+		back := c.send(t.Context(), "GET", "", "Last-Event-ID: "+stream.lastID)
+		back.Body.Close()
+	case 4: // is just gone
 	}
 }

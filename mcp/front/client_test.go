@@ -18,6 +18,8 @@ type client struct {
 	url     string
 	session string
 	accept  string
+
+	transport http.RoundTripper // nil: the default
 }
 
 // serve serves a front on loopback.
@@ -60,7 +62,7 @@ func (c *client) send(ctx context.Context, method, body string, headers ...strin
 		name, value, _ := strings.Cut(h, ": ")
 		req.Header.Set(name, value)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := (&http.Client{Transport: c.transport}).Do(req)
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -19,12 +19,12 @@ import (
 // belong makes a reply one that the session's client can resume, if its revision has that.
 func (s *session) belong(o *reply.Reply, kind replay.Kind) {
 	if s.version >= era.V2025Mar {
-		o.Keep(kind, s.events, s.version >= era.V2025Nov)
+		o.Keep(kind, s, s.version >= era.V2025Nov)
 	}
 }
 
-// events are the kept events of the session.
-func (s *session) events() *replay.Log[*reply.Reply] {
+// Events implements reply.Keeper.
+func (s *session) Events() *replay.Log[*reply.Reply] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.log == nil {
@@ -41,7 +41,7 @@ func (x *exchange) seenLast() (*reply.Reply, uint64, *rpc.Error) {
 	if id == "" || x.session.version < era.V2025Mar {
 		return nil, 0, nil
 	}
-	stream, kind, n, ok := x.session.events().Find(id)
+	stream, kind, n, ok := x.session.Events().Find(id)
 	switch {
 	case !ok:
 		return nil, 0, rpc.Refused(http.StatusBadRequest, "this Last-Event-ID is none of this session")
@@ -70,19 +70,10 @@ func (s *session) forget() {
 	}
 }
 
-// goOn continues a stream of the session on this GET until it ends, the client goes away or comes back elsewhere.
+// goOn continues the stream of a call on this GET until it ends, the client goes away or comes back elsewhere.
 func (x *exchange) goOn(ctx context.Context, out *reply.Reply, n uint64, hangUp func()) {
-	whole, ok := out.Attach(x.w, x.r, n, hangUp)
-	if !ok {
+	if _, ok := out.Attach(x.w, x.r, n, hangUp); !ok {
 		x.refuse(nil, eventsGone())
-		return
-	}
-	x.out = out
-	if out.Kind() == replay.Session {
-		if !whole {
-			x.session.forget()
-		}
-		x.stand(ctx)
 		return
 	}
 	x.session.streamOpened()

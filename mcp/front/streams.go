@@ -38,25 +38,37 @@ func (x *exchange) get() {
 		x.refuse(nil, rpc.Refused(http.StatusNotAcceptable, "this is an event stream: send Accept: text/event-stream"))
 		return
 	}
-	if !s.read() {
+	ctx, cancel := context.WithCancel(x.r.Context())
+	defer cancel()
+	defer context.AfterFunc(s.ended, cancel)()
+	lost, n, refused := x.seenLast()
+	switch {
+	case refused != nil:
+		x.refuse(nil, refused)
+		return
+	case lost != nil && lost.Kind() == replay.Call:
+		x.goOn(ctx, lost, n, cancel) // there are no more of these than calls
+		return
+	case !s.read():
 		x.refuse(nil, rpc.Refused(http.StatusTooManyRequests, "this session has enough streams open"))
 		return
 	}
 	defer s.hasRead()
-	ctx, cancel := context.WithCancel(x.r.Context())
-	defer cancel()
-	defer context.AfterFunc(s.ended, cancel)()
-	switch lost, n, refused := x.seenLast(); {
-	case refused != nil:
-		x.refuse(nil, refused)
-	case lost != nil:
-		x.goOn(ctx, lost, n, cancel)
-	default:
+	if lost == nil {
 		x.out = reply.New(x.w, x.r)
 		x.out.HangUp(cancel)
 		s.belong(x.out, replay.Session)
-		x.stand(ctx)
+	} else {
+		whole, ok := lost.Attach(x.w, x.r, n, cancel)
+		if !ok {
+			x.refuse(nil, eventsGone())
+			return
+		}
+		if x.out = lost; !whole {
+			s.forget()
+		}
 	}
+	x.stand(ctx)
 }
 
 // stand has the session's client told on this GET of what changes.

@@ -43,9 +43,9 @@ type Reply struct {
 	waited  bool            // FirstAfter has passed
 	idle    *time.Timer
 	kind    replay.Kind
-	log     func() *replay.Log[*Reply] // what keeps the events for a client that comes back; nil: nothing does
-	primes  bool                       // the stream begins with an event that has only an id
-	trail   *replay.Stream[*Reply]     // in the log
+	keeper  Keeper                 // keeps the events for a client that comes back; nil: nothing does
+	primes  bool                   // the stream begins with an event that has only an id
+	trail   *replay.Stream[*Reply] // in the log
 }
 
 // AcceptsEvents reports whether a request is one whose client takes event streams.

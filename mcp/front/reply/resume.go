@@ -11,16 +11,21 @@ import (
 // retryAfter is how long clients are asked to wait before they come back.
 const retryAfter = time.Second
 
-// Keep makes the reply a stream that its client can resume: its events are kept in the log. With primes it begins with an
+// Keeper has what keeps the events of a session's streams.
+type Keeper interface {
+	Events() *replay.Log[*Reply]
+}
+
+// Keep makes the reply a stream that its client can resume: its events are kept by the keeper. With primes it begins with an
 // event that has an id and nothing else, so that there is something to come back with. A part of another reply is what
 // that one is.
-func (o *Reply) Keep(kind replay.Kind, log func() *replay.Log[*Reply], primes bool) {
+func (o *Reply) Keep(kind replay.Kind, by Keeper, primes bool) {
 	if o.parent != nil {
 		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.kind, o.log, o.primes = kind, log, primes
+	o.kind, o.keeper, o.primes = kind, by, primes
 }
 
 // Kind is what the stream is for; 0: it cannot be resumed.
@@ -32,10 +37,10 @@ func (o *Reply) Kind() replay.Kind {
 
 // trailed begins to keep the events of a stream that can be resumed and returns what goes before them. Holding mu.
 func (o *Reply) trailed() []byte {
-	if o.log == nil {
+	if o.keeper == nil {
 		return nil
 	}
-	o.trail = o.log().Open(o.kind, o)
+	o.trail = o.keeper.Events().Open(o.kind, o)
 	if !o.primes {
 		return nil
 	}
