@@ -254,3 +254,38 @@ func TestFirstAfter(t *testing.T) {
 		})
 	}
 }
+
+// TestResumeTooLate holds that a client is told when the answer it comes back for is kept no more, rather than waiting for
+// it, and that a lost step alone does not keep the answer from it.
+func TestResumeTooLate(t *testing.T) {
+	for name, tt := range map[string]struct{ step, answer, want string }{
+		"the answer is lost": {`{"progressToken":1,"progress":2}`, `{"big":"` + strings.Repeat("x", 5<<20) + `"}`, "kept no more"},
+		"a step is lost":     {`{"progressToken":1,"message":"` + strings.Repeat("x", 5<<20) + `"}`, `{"done":true}`, `"result":{"done":true}`},
+	} {
+		h, gone, done := newHall(), make(chan struct{}), make(chan struct{})
+		h.call = func(_ context.Context, c *Call) (*era.Result, error) {
+			c.Notify("notifications/progress", []byte(`{"progressToken":1,"progress":1}`))
+			<-gone
+			c.Notify("notifications/progress", []byte(tt.step))
+			return era.ReadResult([]byte(tt.answer))
+		}
+		f := New(Config{Auth: anybody(), Backend: h, Version: "1"})
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			f.ServeHTTP(w, r)
+			if strings.Contains(r.Header.Get("X-Test"), "first") {
+				close(done)
+			}
+		}))
+		c := connect(t, srv.URL, era.V2025Nov, `{}`)
+		ctx, cancel := context.WithCancel(t.Context())
+		c.events(c.send(ctx, "POST", callT, "X-Test: first")).next()
+		cancel()
+		close(gone)
+		<-done
+		if got := body(t, c.send(t.Context(), "GET", "", "Last-Event-ID: c1-1")); !strings.Contains(got, tt.want) {
+			t.Errorf("%s: %.200s", name, got)
+		}
+		f.Close()
+		srv.Close()
+	}
+}
