@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tollgate/tollgate/cmd/tollgate/settings"
+	"github.com/tollgate/tollgate/internal/collector"
 	"github.com/tollgate/tollgate/internal/redact"
 	"github.com/tollgate/tollgate/llm/price"
 )
@@ -52,6 +53,7 @@ func newLog(level slog.Level, mask *redact.Mask) *slog.Logger {
 
 // serveFile runs the gateway that the config file at path says until ctx ends.
 func serveFile(ctx context.Context, path string, log *slog.Logger, mask *redact.Mask) error {
+	collector.Pace()
 	catalog, err := price.Embedded()
 	if err != nil {
 		return err
