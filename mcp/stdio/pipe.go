@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/gate"
+	"github.com/tollgate/tollgate/internal/strictjson"
 	"github.com/tollgate/tollgate/mcp/rpc"
 	"github.com/tollgate/tollgate/mcp/upstream"
 	"github.com/tollgate/tollgate/mcp/wire"
@@ -25,8 +26,10 @@ const (
 	queueMax      = 1000
 	// writeTimeout is how long a child may leave its input unread.
 	writeTimeout = 10 * time.Second
-	// refusalsMax bounds the child's own requests whose refusal is not written yet; more are left unanswered.
-	refusalsMax = 16
+	// besideMax bounds what is to be written beside calls, such as refusals of the child's own requests; more is left out.
+	besideMax = 64
+	// notesMax bounds what a client is to be told outside of its calls; more is left out.
+	notesMax = 64
 )
 
 // errUnsent means that a child got nothing it could act on.
@@ -34,34 +37,48 @@ var errUnsent = errors.New("the request was not written")
 
 // pipe is one running child and the requests that wait for it. Several callers share it.
 type pipe struct {
+	child   *child
+	client  *upstream.Client // whose child it is; nil: nobody's
 	cfg     *upstream.Config
 	process *sandbox.Process
 	conn    *gate.Conn
 	permit  *gate.Permit // of the session.open that the pipe lives under
 	peer    *wire.Peer   // set before the pipe is shared
 
-	refusals chan *wire.Message
-	dead     chan struct{} // closed when nothing more will be read
-	fault    error         // why; set before dead is closed
+	out   chan []byte        // to be written beside calls
+	notes chan *wire.Message // for the client
+	dead  chan struct{}      // closed when nothing more will be read
+	fault error              // why; set before dead is closed
 
-	mu      sync.Mutex // guards waiting, and the queue of each
-	waiting map[int64]*waiter
+	life   context.Context // of questions to the client; ends when dead is closed
+	end    context.CancelFunc
+	asking sync.WaitGroup
+
+	mu        sync.Mutex // guards what follows, and the queue of each that waits
+	waiting   map[int64]*waiter
+	questions map[*question]bool
+	level     string // of its log, as it was asked for; empty: it was not
 }
 
 // waiter is one request that waits.
 type waiter struct {
+	exchange  *upstream.Exchange
+	ctx       context.Context
+	questions sync.WaitGroup
+
 	queue   []*wire.Message // notifications of its own, then the answer
 	bytes   int
 	dropped int
 	signal  chan struct{} // holds one token when queue is not empty
 }
 
-func newPipe(c *upstream.Config, process *sandbox.Process, permit *gate.Permit) *pipe {
+func newPipe(c *child, process *sandbox.Process, permit *gate.Permit) *pipe {
 	p := &pipe{
-		cfg: c, process: process, permit: permit, refusals: make(chan *wire.Message, refusalsMax),
-		dead: make(chan struct{}), waiting: map[int64]*waiter{},
+		child: c, client: c.client, cfg: &c.server.cfg, process: process, permit: permit, out: make(chan []byte, besideMax),
+		notes: make(chan *wire.Message, notesMax), dead: make(chan struct{}), waiting: map[int64]*waiter{}, questions: map[*question]bool{},
 	}
-	p.conn = c.Gate.Conn(permit, p.write)
+	p.life, p.end = context.WithCancel(context.Background())
+	p.conn = p.cfg.Gate.Conn(permit, p.write)
 	return p
 }
 
@@ -78,7 +95,8 @@ func (p *pipe) write(msg []byte) error {
 
 // send sends o under permit and waits for the answer, handing x its notifications meanwhile.
 func (p *pipe) send(ctx context.Context, x *upstream.Exchange, o *wire.Request) (*upstream.Answer, error) {
-	w := p.register(o.ID)
+	p.setLevel(x)
+	w := p.register(ctx, x, o.ID)
 	defer p.forget(o.ID)
 	if err := p.conn.Send(x.Permit, o.Body()); err != nil {
 		err = p.cfg.Broken(ctx, err)
@@ -119,18 +137,26 @@ func (p *pipe) send(ctx context.Context, x *upstream.Exchange, o *wire.Request) 
 	}
 }
 
-func (p *pipe) register(id int64) *waiter {
-	w := &waiter{signal: make(chan struct{}, 1)}
+func (p *pipe) register(ctx context.Context, x *upstream.Exchange, id int64) *waiter {
+	w := &waiter{exchange: x, ctx: ctx, signal: make(chan struct{}, 1)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.waiting[id] = w
 	return w
 }
 
+// forget ends what is still going on for a request: its caller is told and asked nothing more.
 func (p *pipe) forget(id int64) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	w := p.waiting[id]
 	delete(p.waiting, id)
+	for q := range p.questions {
+		if q.of == w {
+			q.cancel()
+		}
+	}
+	p.mu.Unlock()
+	w.questions.Wait()
 }
 
 // collect takes what waits in w.
@@ -191,9 +217,12 @@ func (p *pipe) read() error {
 func (p *pipe) route(m *wire.Message) {
 	switch {
 	case m.Request():
-		select {
-		case p.refusals <- m:
-		default:
+		answer := p.child.declares().Refuses(m)
+		if answer == nil {
+			answer = p.carry(m)
+		}
+		if answer != nil {
+			p.beside(answer)
 		}
 	case m.Method == "":
 		if id, ok := wire.Integer(m.ID()); ok {
@@ -203,6 +232,16 @@ func (p *pipe) route(m *wire.Message) {
 		if id, ok := wire.Integer(m.Token()); ok {
 			p.put(id, m)
 		}
+	case m.Method == "notifications/message":
+		p.logged(m)
+	case m.Method == "notifications/cancelled":
+		p.takeBack(m.Param("requestId"))
+	case m.Method == "notifications/elicitation/complete":
+		p.notify(m)
+	case m.Method == "notifications/resources/updated":
+		if uri, err := strictjson.Unquote(m.Param("uri")); err == nil {
+			p.child.updated(uri, m.Params())
+		}
 	default:
 		if change, ok := wire.ChangeOf(m.Method); ok {
 			p.cfg.Heard(change)
@@ -210,13 +249,21 @@ func (p *pipe) route(m *wire.Message) {
 	}
 }
 
-// refuse writes the answers to the child's own requests. It is not the reader that does, because a child that waits for
-// its output to be read may not read.
-func (p *pipe) refuse() {
+// beside has a message written that belongs to no call, when there is time. More than wait already are left out.
+func (p *pipe) beside(msg []byte) {
+	select {
+	case p.out <- msg:
+	default:
+	}
+}
+
+// writeBeside writes what belongs to no call, such as refusals of the child's own requests. It is not the reader that
+// does, because a child that waits for its output to be read may not read.
+func (p *pipe) writeBeside() {
 	for {
 		select {
-		case m := <-p.refusals:
-			if err := p.conn.Send(p.permit, wire.Abilities{}.Refuses(m)); err != nil {
+		case msg := <-p.out:
+			if err := p.conn.Send(p.permit, msg); err != nil {
 				return
 			}
 		case <-p.dead:
@@ -228,12 +275,17 @@ func (p *pipe) refuse() {
 // run reads until the child's end, then fails what still waits.
 func (p *pipe) run() {
 	var wg sync.WaitGroup
-	wg.Go(p.refuse)
+	wg.Go(p.writeBeside)
+	if p.client != nil {
+		wg.Go(p.tellClient)
+	}
 	err := p.read()
 	p.fault = err
 	close(p.dead)
+	p.end()
 	p.process.Kill()
 	wg.Wait()
+	p.asking.Wait()
 	_ = p.process.Stdout.Close()
 }
 

@@ -26,7 +26,7 @@ func TestQueueOfASlowCallerIsBounded(t *testing.T) {
 		{"large", queueBytesMax / 4, 10, 4},
 	} {
 		p := &pipe{waiting: map[int64]*waiter{}}
-		w := p.register(7)
+		w := p.register(t.Context(), &upstream.Exchange{}, 7)
 		for range c.put {
 			p.put(7, &wire.Message{Method: "notifications/progress", Raw: make([]byte, c.bytes)})
 		}
@@ -55,7 +55,7 @@ func TestUnwrittenRequestGoesToTheNextChild(t *testing.T) {
 	if _, err := up.Discover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	first := up.current.pipe
+	first := up.shared.current.pipe
 	_ = first.process.Stdin.Close() // as when the child dies between two calls, and nobody has noticed yet
 	err = g.Do(t.Context(), policy.Call{Action: policy.ServerPing, Upstream: "s"}, ledger.Hold{}, func(ctx context.Context, p *gate.Permit) error {
 		a, err := up.Call(ctx, &upstream.Exchange{Permit: p, Method: "ping"})
@@ -67,14 +67,14 @@ func TestUnwrittenRequestGoesToTheNextChild(t *testing.T) {
 	if err != nil {
 		t.Error(err, errors.Unwrap(err))
 	}
-	if up.current.pipe == first {
+	if up.shared.current.pipe == first {
 		t.Error("the dead child is still the one")
 	}
 }
 
 func TestFewFirstDeathsAreForgiven(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &Server{}
+		s := &child{}
 		for _, want := range []time.Duration{0, 0, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, 32 * time.Second, time.Minute, time.Minute} {
 			if got := s.backoff(); max(got, 0) != want {
 				t.Errorf("after %d deaths: %s, want %s", s.deaths, got, want)

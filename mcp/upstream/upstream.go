@@ -38,6 +38,7 @@ type Config struct {
 	Command []string // argv of a stdio server
 	Dir     string   // working directory of Command; empty: a temporary one
 	Env     map[string]secret.String
+	Shared  bool // one child of Command serves all callers, whatever they can be asked or told
 
 	Era     Era    // forces one; empty: probe
 	Version string // of this program, told to the server in clientInfo
