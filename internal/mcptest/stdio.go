@@ -34,10 +34,13 @@ func Main(m *testing.M) {
 }
 
 // Command is the argv of a stdio server with these traits. It has the tools echo (its arguments come back), env, pid,
-// slow (waits to be cancelled, which stderr tells), progress, log, exit, huge (a line of 100 MB), flood, ask (samples in
+// slow (waits to be cancelled, which stderr tells), progress, step (one of it, and its argument n), log, exit, huge (a line of 100 MB), flood, ask (samples in
 // mid-call), change, and an error for any other name. Traits: "modern"; "sdk" (the SDK's own server); "banner" (prints text first); "silent" (no
 // answer to server/discover); "fragile" (exits when asked anything before initialize); "deaf" (reads nothing);
-// "broken" (exits at once); "late" (answers discover only after initialize was tried); "prints" (never a message).
+// "broken" (exits at once); "late" (answers discover only after initialize was tried); "prints" (never a message); "full"
+// (legacy, with logging and resource subscriptions, and the tools question (asks what its arguments method and params say,
+// and returns the answer), state (what it was told: capabilities, log level, subscriptions), touch (tells that the
+// resource of its argument uri has changed) and die, which answers and then exits).
 func Command(traits ...string) []string {
 	return append([]string{os.Args[0], childArg}, traits...)
 }
@@ -48,10 +51,16 @@ type child struct {
 	mu     sync.Mutex // one line at a time
 	open   bool       // initialize came
 	calls  map[string]chan struct{}
+
+	declared      json.RawMessage
+	level         string
+	subscriptions []string
+	heard         []string // notifications that are no cancellations
+	answers       map[string]chan []byte
 }
 
 func stdio(traits []string) error {
-	c := &child{traits: traits, calls: map[string]chan struct{}{}}
+	c := &child{traits: traits, calls: map[string]chan struct{}{}, answers: map[string]chan []byte{}}
 	switch {
 	case c.is("sdk"):
 		return server.NewStdioServer(tools()).Listen(context.Background(), os.Stdin, os.Stdout)
@@ -79,7 +88,9 @@ func stdio(traits []string) error {
 		if err := json.Unmarshal(line, &m); err != nil {
 			return fmt.Errorf("the gateway wrote %q: %w", line, err)
 		}
-		if m.Method == "tools/call" {
+		if m.Method == "" {
+			c.answered(string(m.ID), line)
+		} else if m.Method == "tools/call" {
 			go c.serve(&m) // calls run side by side, as in any real server
 		} else {
 			c.serve(&m)
@@ -95,7 +106,10 @@ type incoming struct {
 		Name      string
 		Arguments json.RawMessage
 		RequestID json.RawMessage
-		Meta      json.RawMessage `json:"_meta"`
+
+		Capabilities json.RawMessage
+		Level, URI   string
+		Meta         json.RawMessage `json:"_meta"`
 	}
 }
 
@@ -127,6 +141,16 @@ func (c *child) serve(m *incoming) {
 		}
 		c.result(m.ID, `{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{"listChanged":true}},"ttlMs":0,"cacheScope":"private"}`)
 	case m.Method == "server/discover" && c.is("silent"):
+	case m.Method == "initialize" && c.is("full"):
+		c.setOpen()
+		c.mu.Lock()
+		c.declared = m.Params.Capabilities
+		c.mu.Unlock()
+		c.result(m.ID, `{"protocolVersion":"2025-11-25","capabilities":{"tools":{},"logging":{},"resources":{"subscribe":true}},"serverInfo":{"name":"child","version":"1"}}`)
+	case c.is("full") && (m.Method == "logging/setLevel" || m.Method == "resources/subscribe" || m.Method == "resources/unsubscribe"):
+		c.told(m)
+	case m.Method == "resources/list" || m.Method == "resources/templates/list":
+		c.result(m.ID, `{"resources":[],"resourceTemplates":[]}`)
 	case m.Method == "initialize" && !modern:
 		c.setOpen()
 		c.result(m.ID, `{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"child","version":"1"}}`)
@@ -167,7 +191,60 @@ func (c *child) notified(m *incoming) {
 		if ch != nil {
 			close(ch)
 		}
+		return
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.heard = append(c.heard, m.Method)
+}
+
+// told takes what a full server is told of its session.
+func (c *child) told(m *incoming) {
+	c.mu.Lock()
+	switch m.Method {
+	case "logging/setLevel":
+		c.level = m.Params.Level
+	case "resources/subscribe":
+		c.subscriptions = append(c.subscriptions, m.Params.URI)
+	default:
+		c.subscriptions = slices.DeleteFunc(c.subscriptions, func(uri string) bool { return uri == m.Params.URI })
+	}
+	c.mu.Unlock()
+	c.result(m.ID, `{}`)
+}
+
+func (c *child) answered(id string, line []byte) {
+	c.mu.Lock()
+	ch := c.answers[id]
+	delete(c.answers, id)
+	c.mu.Unlock()
+	if ch != nil {
+		ch <- line
+	}
+}
+
+// question asks what the arguments say and answers with the answer.
+func (c *child) question(m *incoming) {
+	var q struct {
+		Method string
+		Params json.RawMessage
+	}
+	_ = json.Unmarshal(m.Params.Arguments, &q)
+	id := `"q` + strings.Trim(string(m.ID), `"`) + `"`
+	ch := make(chan []byte, 1)
+	c.mu.Lock()
+	c.answers[id] = ch
+	c.mu.Unlock()
+	c.say(`{"jsonrpc":"2.0","id":%s,"method":%q,"params":%s}`, id, q.Method, q.Params)
+	c.result(m.ID, `{"answer":`+strings.TrimSpace(string(<-ch))+`}`)
+}
+
+// state is what the child has been told.
+func (c *child) state(m *incoming) {
+	c.mu.Lock()
+	b, _ := json.Marshal(map[string]any{"declared": c.declared, "level": c.level, "subscriptions": c.subscriptions, "heard": c.heard, "pid": os.Getpid()})
+	c.mu.Unlock()
+	c.result(m.ID, string(b))
 }
 
 func (c *child) call(m *incoming) {
@@ -218,6 +295,21 @@ func (c *child) call(m *incoming) {
 		c.say(`{"jsonrpc":"2.0","id":"q1","method":"sampling/createMessage","params":{}}`)
 		c.say(`{"jsonrpc":"2.0","id":"q2","method":"ping"}`)
 		c.text(m.ID, "asked")
+	case "step":
+		var args struct{ N int }
+		_ = json.Unmarshal(m.Params.Arguments, &args)
+		c.say(`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":%s,"progress":1,"of":%d}}`, meta.ProgressToken, args.N)
+		c.result(m.ID, fmt.Sprintf(`{"n":%d}`, args.N))
+	case "question":
+		c.question(m)
+	case "state":
+		c.state(m)
+	case "touch":
+		c.say(`{"jsonrpc":"2.0","method":"notifications/resources/updated","params":%s}`, m.Params.Arguments)
+		c.result(m.ID, `{}`)
+	case "die":
+		c.result(m.ID, `{}`)
+		os.Exit(4)
 	case "change":
 		c.say(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`)
 		c.text(m.ID, "changed")

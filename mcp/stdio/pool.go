@@ -58,7 +58,11 @@ func (s *Server) keyOf(x *upstream.Exchange, watching bool) (k key) {
 	if s.cfg.Shared || p == nil || p.Era == upstream.Modern || call.Action.Own() || call.Principal == nil {
 		return k
 	}
-	able := wire.AbilitiesOf(x, p.Version)
+	y := *x
+	if y.Ask == nil && y.Client != nil { // what a client declares holds for its whole session
+		y.Ask = y.Client.Ask
+	}
+	able := wire.AbilitiesOf(&y, p.Version)
 	logs := p.Logging && x.LogLevel != ""
 	if !able.Asks() && !watching && !logs && (x.Client == nil || !p.Subscribes) {
 		return k
