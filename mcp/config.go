@@ -61,6 +61,7 @@ type Server struct {
 	Command []string // argv of a stdio server; no shell is involved
 	Dir     string   // working directory of Command; empty: a temporary one
 	Env     map[string]secret.String
+	Shared  bool // one child of Command serves all callers; else those it may ask or tell something have their own
 
 	Era     string        // "legacy" or "modern" forces the protocol era; empty or "auto": probe
 	Timeout time.Duration // of one call; 0: Config.CallTimeout

@@ -69,7 +69,7 @@ func (g *Gateway) newServed(def Server) (*served, error) {
 	var err error
 	s.up, err = g.dial(upstream.Config{
 		Gate: g.cfg.Gate, Vault: g.cfg.Vault, Name: def.Name, URL: def.URL, Command: def.Command, Dir: def.Dir, Env: def.Env,
-		Era: era, Version: g.cfg.Version, Log: g.cfg.Log, Changed: s.hear,
+		Era: era, Version: g.cfg.Version, Log: g.cfg.Log, Changed: s.hear, Shared: def.Shared,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("mcp: server %q: %w", def.Name, err)

@@ -99,6 +99,9 @@ func describeServer(r *report, s *mcp.Server) {
 		r.line("  %s: %s, %s", s.Name, s.URL, trust)
 		return
 	}
+	if s.Shared {
+		trust += ", one process for all: it can ask its callers nothing"
+	}
 	r.line("  %s: runs %s, %s", s.Name, strings.Join(s.Command, " "), trust)
 	if !executable(s.Command[0], s.Dir) {
 		r.lack("the command %s is not found in PATH", s.Command[0])

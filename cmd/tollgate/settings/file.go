@@ -137,6 +137,11 @@ type Server struct {
 	// to secrets.
 	Env map[string]string `yaml:"env"`
 
+	// Sessions says who shares a child. With principal, the default, a caller that the server may ask something or tell
+	// something beside its answers (elicitation, sampling, roots, logs, subscriptions) has one of its own; with shared one
+	// serves all, and may do none of that.
+	Sessions string `yaml:"sessions"`
+
 	Auth ServerAuth `yaml:"auth"`
 
 	// Era forces the protocol era: legacy or modern. Default auto.

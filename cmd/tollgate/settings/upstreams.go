@@ -139,6 +139,13 @@ func (out *Setup) toolServers(s *Source) {
 		if srv.Era == "auto" {
 			m.Era = ""
 		}
+		m.Shared = srv.Sessions == "shared"
+		switch {
+		case srv.Sessions != "" && srv.Sessions != "shared" && srv.Sessions != "principal":
+			s.fault(path+".sessions", "sessions of server %s is shared or principal, not %q", name, srv.Sessions)
+		case srv.Sessions != "" && srv.URL != "":
+			s.fault(path+".sessions", "sessions is for servers with a command; server %s has a url, whose sessions are always their callers' own", name)
+		}
 		out.serverPlace(s, path, srv, &m)
 		for tool, o := range Sorted(srv.Tools) {
 			over := mcp.ToolOverride{ReadOnly: o.ReadOnly, Destructive: o.Destructive, Idempotent: o.Idempotent, OpenWorld: o.OpenWorld}
