@@ -96,3 +96,15 @@ func TestTheLogKeepsItsEnd(t *testing.T) {
 		t.Errorf("%d bytes shown of %d kept, ends with %q", len(got), len(log.b), got[len(got)-10:])
 	}
 }
+
+func TestAddressesAreReadFromTheLog(t *testing.T) {
+	g := &Gateway{Process: &Process{log: &tail{}}}
+	g.log.Write([]byte("{\"msg\":\"starting\",\"agents\":\"127.0.0.1:1\"}\nno JSON\n"))
+	if g.readAddresses() {
+		t.Errorf("read %s from a log that does not say it", g.Addr)
+	}
+	g.log.Write([]byte("{\"msg\":\"serving\",\"agents\":\"127.0.0.1:2\",\"admin\":\"127.0.0.1:3\"}\n"))
+	if !g.readAddresses() || g.URL() != "http://127.0.0.1:2" || g.Admin != "127.0.0.1:3" {
+		t.Errorf("read %q and %q", g.Addr, g.Admin)
+	}
+}

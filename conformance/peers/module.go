@@ -18,11 +18,11 @@ func InstallModule(ctx context.Context, root string, log io.Writer, module strin
 	if err != nil {
 		return "", err
 	}
-	pkg, version, ok := strings.Cut(module, "@")
+	pkg, _, ok := strings.Cut(module, "@")
 	if !ok {
 		return "", fmt.Errorf("%s names no version", module)
 	}
-	dir := filepath.Join(root, ".cache", "go", version)
+	dir := filepath.Join(root, ".cache", "go", filepath.FromSlash(module))
 	program := filepath.Join(dir, path.Base(pkg))
 	if _, err := os.Stat(program); err == nil {
 		return program, nil

@@ -87,3 +87,20 @@ func TestScriptsAreGivenAndGiveJSON(t *testing.T) {
 		t.Errorf("the environment would lead an SDK elsewhere: %q, %v", led, err)
 	}
 }
+
+func TestAModuleIsInstalledOnceForEachVersion(t *testing.T) {
+	root := t.TempDir()
+	program := filepath.Join(root, ".cache", "go", "example.com", "tool@v1.0.0", "tool")
+	if err := os.MkdirAll(filepath.Dir(program), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(program, nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := InstallModule(t.Context(), root, os.Stderr, "example.com/tool@v1.0.0"); err != nil || got != program {
+		t.Errorf("%s, %v", got, err)
+	}
+	if _, err := InstallModule(t.Context(), root, os.Stderr, "example.com/tool"); err == nil {
+		t.Error("installed without a version")
+	}
+}
