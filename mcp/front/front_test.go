@@ -258,21 +258,62 @@ func FuzzFront(f *testing.F) {
 	f.Add(`{"jsonrpc":"2.0","id":"i","method":"initialize","params":{"protocolVersion":"2025-03-26","clientInfo":{"name":"n"}}}`, "", "", "")
 	f.Add(`[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","id":2,"method":"tools/list","params":{"cursor":"YQ"}}]`, "2025-03-26", "", "")
 	f.Add(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`, "", "", "")
+	f.Add(`{"jsonrpc":"2.0","id":1,"result":{"roots":[]}}`, "", "", "")
+	f.Add(`[{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"no"}},{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1}}]`, "", "", "")
+	f.Add(`{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"x://1"}}`, "", "", "")
 	front, _ := newFront()
 	f.Fuzz(func(t *testing.T, body, version, method, name string) {
 		// A session of 2025-03-26, which has the most forms.
 		s := front.sessions.open(hello{owner: owner{"1", "k", ""}, version: era.V2025Mar, capabilities: []byte(`{"roots":{}}`)})
 		defer front.sessions.close(s)
-		r := httptest.NewRequest("POST", "http://127.0.0.1/mcp", strings.NewReader(body))
-		ctx := context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}))
-		ctx, cancel := context.WithCancel(ctx)
-		cancel() // a stream ends at once
-		r = r.WithContext(ctx)
-		r.Header = http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"}, "Mcp-Session-Id": {s.id},
-			"Mcp-Protocol-Version": {version}, "Mcp-Method": {method}, "Mcp-Name": {name}}
-		w := &recorder{ResponseRecorder: httptest.NewRecorder()}
-		front.ServeHTTP(w, r)
-		check(t, w.ResponseRecorder)
+		q, _, _ := s.questions.Pose("srv", []byte(`{"_meta":{"progressToken":"t"}}`))
+		check(t, played(gone(t), front, "POST", body, http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"}, "Mcp-Session-Id": {s.id},
+			"Mcp-Protocol-Version": {version}, "Mcp-Method": {method}, "Mcp-Name": {name}}))
+		select {
+		case a := <-q.Answer:
+			if a.Error == nil && !json.Valid(a.Result) || a.Error != nil && !json.Valid(a.Error.Raw) {
+				t.Fatalf("answered %+v", a)
+			}
+		default:
+		}
+	})
+}
+
+// gone is the context of a client that has gone away already, so that a stream ends at once.
+func gone(t *testing.T) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
+}
+
+// played is what the front answers.
+func played(ctx context.Context, f *Front, method, body string, headers http.Header) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, "http://127.0.0.1/mcp", strings.NewReader(body))
+	r = r.WithContext(localAddr(ctx))
+	r.Header = headers
+	w := &recorder{ResponseRecorder: httptest.NewRecorder()}
+	f.ServeHTTP(w, r)
+	return w.ResponseRecorder
+}
+
+// FuzzLastEventID holds that what a client says it has seen last is either an event of its session or refused.
+func FuzzLastEventID(f *testing.F) {
+	for _, seed := range []string{"c1-0", "c1-1", "c2-0", "s1-0", "c1-99", "1"} {
+		f.Add(seed)
+	}
+	front, _ := newFront()
+	f.Fuzz(func(t *testing.T, id string) {
+		s := front.sessions.open(hello{owner: owner{"1", "k", ""}, version: era.V2025Nov})
+		defer front.sessions.close(s)
+		call := http.Header{"Content-Type": {"application/json"}, "Accept": {"text/event-stream"}, "Mcp-Session-Id": {s.id}}
+		if w := played(t.Context(), front, "POST", callT, call); !strings.Contains(w.Body.String(), "id: c1-2") {
+			t.Fatal(w.Body)
+		}
+		w := played(gone(t), front, "GET", "", http.Header{"Accept": {"text/event-stream"}, "Mcp-Session-Id": {s.id}, "Last-Event-Id": {id}})
+		check(t, w)
+		if _, _, _, ok := s.Events().Find(id); !ok && id != "" && w.Code == 200 {
+			t.Fatalf("%q is taken for an event", id)
+		}
 	})
 }
 
@@ -290,7 +331,7 @@ func check(t *testing.T, w *httptest.ResponseRecorder) {
 		if err != nil {
 			return
 		}
-		if e.Data != nil && !json.Valid(e.Data) {
+		if len(e.Data) > 0 && !json.Valid(e.Data) {
 			t.Fatalf("not JSON: %q", e.Data)
 		}
 	}
