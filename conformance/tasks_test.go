@@ -128,7 +128,7 @@ func TestLegacyClientsNeverSeeATask(t *testing.T) {
 		t.Fatal(err)
 	}
 	for tool, want := range map[string]string{
-		"slow_compute": "computed it", "failing_job": `"isError":true`, "protocol_error_job": `"error":{"code":1234,"message":"the job broke","data":{"n":9007199254740993}`,
+		"slow_compute": "computed it", "failing_job": `"isError":true`, "protocol_error_job": `"error":{"code":4321,"message":"the job broke","data":{"n":9007199254740993}`,
 		"confirm_delete": `confirmed by {\"action\":\"accept\"`, "multi_input": "accept", "test_tool_with_task": "done for {", "greet": "Hello, !",
 	} {
 		x, err := c.DoAs(ctx, c.ID(), "tools/call", fmt.Sprintf(`{"name":%q,"arguments":{"seconds":0.3,"label":"it"}}`, tool), "p")

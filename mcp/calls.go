@@ -227,7 +227,7 @@ type whole struct {
 func (s *served) carry(ctx context.Context, c *front.Call, x *upstream.Exchange) (whole, error) {
 	var a *upstream.Answer
 	var err error
-	if x.Tasks = s.mayBecomeTask(c); x.Tasks && x.Era == upstream.Legacy {
+	if x.Tasks = s.mayBecomeTask(c); x.Tasks && c.Task == "" && toBeFollowed(c) {
 		a, err = s.finish(ctx, c, x)
 	} else {
 		a, err = s.up.Call(ctx, x)
@@ -406,7 +406,7 @@ func (g *Gateway) CallTool(ctx context.Context, p *policy.Principal, name string
 	params := strictjson.Quote([]byte(`{"name":`), e.Name)
 	params = append(append(append(params, `,"arguments":`...), args...), '}')
 	result, err := b.Call(ctx, &front.Call{
-		Principal: p, Action: policy.ToolCall, Entry: e, Method: "tools/call", Params: params, Args: args,
+		Principal: p, Action: policy.ToolCall, Entry: e, Method: "tools/call", Params: params, Args: args, Whole: true,
 		Context: &era.Context{Era: upstream.Modern, Version: era.V2026, Capabilities: []byte("{}")},
 	})
 	switch {

@@ -34,10 +34,13 @@ func (s *served) mayBecomeTask(c *front.Call) bool {
 	if c.Task != "" {
 		return true
 	}
-	return c.Action == policy.ToolCall && s.tasks.Load() && (c.Context.Era == upstream.Legacy || c.Context.Declares(era.Tasks))
+	return c.Action == policy.ToolCall && s.tasks.Load() && (toBeFollowed(c) || c.Context.Declares(era.Tasks))
 }
 
-// follower follows the task that a legacy caller's call has become, under the permit of that call, to its end.
+// toBeFollowed reports whether the gateway has to follow the task that c may become: its caller cannot.
+func toBeFollowed(c *front.Call) bool { return c.Whole || c.Context.Era == upstream.Legacy }
+
+// follower follows the task that a call has become whose caller cannot, under the permit of that call, to its end.
 type follower struct {
 	s *served
 	x upstream.Exchange // the call

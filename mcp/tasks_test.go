@@ -285,3 +285,17 @@ func TestATaskGoesWithTheRightToItsTool(t *testing.T) {
 		}
 	})
 }
+
+// TestScriptsGetTheResultOfATask: a call by its function is whole when it returns.
+func TestScriptsGetTheResultOfATask(t *testing.T) {
+	s := oneTool("t")
+	s.Capabilities = json.RawMessage(withTasks)
+	s.Answers = map[string]answer{"tools/call t": {Result: taskOf("task", "working", "")}, "tasks/get 7": {Result: taskOf("complete", "completed", `,"result":{"content":[]}`)}}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, gatetest.Options{Rules: allowAll}, map[string]script{"a": s}, nil)
+		got, err := w.CallTool(t.Context(), &policy.Principal{Key: "alice", KeyID: "id-alice"}, "a__t", nil)
+		if err != nil || string(got) != `{"content":[]}` {
+			t.Errorf("%s, %v", got, err)
+		}
+	})
+}

@@ -69,6 +69,7 @@ type Call struct {
 	Params    []byte // without _meta; names in it are the server's
 	Args      []byte // raw arguments; nil: none
 	Task      string // the server's id of the task that this is about; empty: none
+	Whole     bool   // a task is of no use to the caller: the gateway follows it to its end, as for legacy ones
 	Context   *era.Context
 	Notify    func(method string, params []byte) // nil: nobody listens
 	Ask       upstream.Ask                       // nil: the caller can be asked nothing
