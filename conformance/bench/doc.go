@@ -8,7 +8,7 @@
 // 'added'. Everything is on one machine, so ratios tell more than times. At the end it runs the packages' own benchmarks.
 //
 //	go run ./conformance/bench            # all of it, less than ten minutes
-//	go run ./conformance/bench -short     # less than a minute, for a first look; writes nothing
+//	go run ./conformance/bench -short     # about a minute, for a first look; writes nothing
 //	go run ./conformance/bench -only chat -rounds 9
 //	go run ./conformance/bench -only chat-max -before /tmp/tollgate   # two binaries in turn: what a change is worth
 //	go run ./conformance/bench -streams 100000   # that many streams through tollgate: none may be cut or hang

@@ -72,7 +72,7 @@ const (
 func parse(args []string) (*options, error) {
 	o := &options{args: args}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	f.BoolVar(&o.short, "short", false, "a first look in less than a minute; writes nothing")
+	f.BoolVar(&o.short, "short", false, "a first look in about a minute; writes nothing")
 	f.IntVar(&o.rounds, "rounds", 0, "rounds per scenario (default 5; 2 with -short)")
 	f.DurationVar(&o.slice, "slice", 0, "how long each target is measured in each round (default 1.5s; 0.4s with -short)")
 	f.IntVar(&o.idle, "idle", 2000, "how many idle streams to hold for the memory of each")
