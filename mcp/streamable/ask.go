@@ -39,7 +39,7 @@ func (t *turn) take(ctx context.Context, m *wire.Message) error {
 	case "notifications/resources/updated":
 		t.server.sessions.updated(in, m)
 	case "notifications/elicitation/complete":
-		if c := in.key.client; c != "" && in.client.Notify != nil {
+		if in.client != nil && in.client.Notify != nil {
 			in.client.Notify(m.Method, m.Params())
 		}
 	case "notifications/progress":
@@ -60,7 +60,7 @@ func (in *session) logged(t *turn, m *wire.Message) {
 		t.deliver(m)
 		return
 	}
-	if in.key.client != "" {
+	if in.client != nil {
 		if in.client.Notify != nil {
 			in.client.Notify(m.Method, m.Params())
 		}
@@ -303,7 +303,7 @@ func (in *session) addressee() (of *turn, why string) {
 		}
 	}
 	switch {
-	case in.key.client != "" && (of != nil || in.client.Ask != nil):
+	case in.client != nil && (of != nil || in.client.Ask != nil):
 		return of, ""
 	case calls == 1:
 		return of, ""

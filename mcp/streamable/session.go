@@ -64,7 +64,7 @@ type sessions struct {
 type session struct {
 	key    sessionKey
 	behalf string           // the principal's key, for the ledger
-	client *upstream.Client // nil: it is no client's
+	client *upstream.Client // nil: it is no client's own
 	ready  chan struct{}
 	leave  func() // ends it; may be called again
 	lost   atomic.Bool
@@ -265,7 +265,7 @@ func (ss *sessions) start(key sessionKey, behalf string, client *upstream.Client
 		key: key, behalf: behalf, client: client, ready: make(chan struct{}), leave: leave, stream: newStream(),
 		tells: make(chan []byte, tellsMax), pause: pause, used: time.Now(), flights: map[int64]*turn{}, questions: map[*question]bool{},
 	}
-	if key.client == "" {
+	if key.client == "" { // no client's own
 		in.client = nil
 	}
 	ss.all[key] = in

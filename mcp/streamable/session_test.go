@@ -13,8 +13,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tollgate/tollgate/gate"
+	"github.com/tollgate/tollgate/internal/mcptest"
+	"github.com/tollgate/tollgate/internal/upstreamtest"
+	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/mcp/upstream"
 	"github.com/tollgate/tollgate/mcp/wire"
+	"github.com/tollgate/tollgate/policy"
 )
 
 // FuzzStream holds that an event stream ends in an answer that is JSON or in an error, and never in both or a panic.
@@ -58,17 +63,18 @@ func TestIdleSessionsAreRetired(t *testing.T) {
 			key := at(string(rune('a' + len(ss.all))))
 			ss.all[key] = &session{key: key, leave: func() {}, used: time.Now().Add(time.Duration(len(ss.all)) * time.Second)}
 		}
-		busy := ss.all[at("a")]
-		busy.busy = 1
-		if err := ss.room(at("new")); err != nil || ss.all[at("a")] != busy || ss.all[at("b")] != nil || len(ss.all) != sessionsMax-1 {
+		busy, watches := ss.all[at("a")], ss.all[at("b")]
+		busy.busy, ss.watched[at("b")] = 1, map[string]*watched{"a://b": newWatched()}
+		if err := ss.room(at("new")); err != nil || ss.all[at("a")] != busy || ss.all[at("b")] != watches || ss.all[at("c")] != nil || len(ss.all) != sessionsMax-1 {
 			t.Errorf("the session unused longest made no room: %v, %d", err, len(ss.all))
 		}
-		c := ss.all[at("c")]
+		delete(ss.watched, at("b"))
+		c := ss.all[at("d")]
 		if ss.retire(c) {
 			t.Error("retired at once")
 		}
 		time.Sleep(sessionIdle + 10*time.Second)
-		if !ss.retire(c) || ss.all[at("c")] != nil {
+		if !ss.retire(c) || ss.all[at("d")] != nil {
 			t.Error("not retired")
 		}
 		time.Sleep(sessionIdle)
@@ -85,7 +91,7 @@ func TestIdleSessionsAreRetired(t *testing.T) {
 		for _, in := range ss.all {
 			in.busy = 1
 		}
-		ss.all[at("b")], ss.all[at("c")] = &session{key: at("b"), busy: 1}, &session{key: at("c"), busy: 1}
+		ss.all[at("c")], ss.all[at("d")] = &session{key: at("c"), busy: 1}, &session{key: at("d"), busy: 1}
 		var f *upstream.Fault
 		if err := ss.room(at("new")); !errors.As(err, &f) || f.Kind != upstream.Unreachable {
 			t.Errorf("more than %d busy sessions: %v", sessionsMax, err)
@@ -98,4 +104,54 @@ func errorOf(a *upstream.Answer) []byte {
 		return nil
 	}
 	return a.Error.Raw
+}
+
+// TestSessionsAreNotLeftBusy holds that whatever took a session gave it back: a busy one is never retired.
+func TestSessionsAreNotLeftBusy(t *testing.T) {
+	forgets := true
+	script := mcptest.Script{Version: mcptest.Legacy, Sessions: true, Streams: true, Tools: []string{}, Watch: "test://"}
+	script.On = map[string]func(*mcptest.Request){"tools/call": func(q *mcptest.Request) {
+		if forgets = !forgets; forgets {
+			q.Status(http.StatusNotFound)
+			return
+		}
+		q.Result(`{}`)
+	}}
+	raw := mcptest.Raw(t, script)
+	var s *Server
+	f, _ := upstreamtest.Discovered(t, upstreamtest.New(t, upstream.Config{URL: raw.URL}, func(cfg upstream.Config) (_ *Server, err error) {
+		s, err = New(cfg)
+		return s, err
+	}))
+	for range 3 {
+		f.Answer(t, upstreamtest.Tool("t", "{}"))
+	}
+	call := policy.Call{Principal: upstreamtest.Alice, Action: policy.ResourceSubscribe, Upstream: "tracker", Target: "test://a", Tool: &policy.Tool{Server: "tracker", Name: "test://a", Kind: "resource"}}
+	err := f.Gate.Do(t.Context(), call, ledger.Hold{}, func(ctx context.Context, permit *gate.Permit) error {
+		for _, uri := range []string{"test://a", "other://none"} {
+			stop, _, err := s.Subscribe(ctx, &upstream.Exchange{Permit: permit, Name: uri}, func([]byte) {})
+			if err != nil {
+				return err
+			}
+			if stop != nil {
+				stop()
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := f.As(ended, upstreamtest.Alice, upstreamtest.Tool("t", "{}")); err == nil {
+		t.Error("a call that was over was made")
+	}
+	s.sessions.mu.Lock()
+	defer s.sessions.mu.Unlock()
+	for key, in := range s.sessions.all {
+		if in.busy != 0 {
+			t.Errorf("the session of %+v is taken %d times", key, in.busy)
+		}
+	}
 }
