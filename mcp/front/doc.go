@@ -13,7 +13,8 @@
 // What a server asks in the middle of a legacy call (elicitation, sampling, roots) is put to the session's client on that
 // same stream, else on the GET stream it opened last, within what the client has declared and its revision knows; the
 // response it posts is the answer. Resources that a session subscribes to, or a listen stream names, are watched by the
-// backend; what changes waits, bounded and once, for the stream to tell it. Whatever a session's client says or is told stays in that session.
+// backend; what changes waits, bounded and once, for the stream to tell it. Whatever a session's client says or is told
+// stays in that session.
 //
 // What a legacy server asks in the middle of a modern call ends the request: it is answered that input is required, and the
 // call waits in package park for the request that brings the answers. Such a call runs on a goroutine of its own; a call
