@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	// openQuestionsMax bounds the questions of one session that wait for their answer.
-	openQuestionsMax = 32
+	// openQuestionsMax bounds the questions of one session that wait for their answer. It is beyond what one principal may
+	// have waiting (package park), where room is made at the cost of the oldest.
+	openQuestionsMax = 256
 	// answerTimeout bounds the way of a caller's answer to the server: it may hold a sampled image.
 	answerTimeout = 30 * time.Second
 )
