@@ -9,8 +9,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/tollgate/tollgate/mcp/catalog"
 	"github.com/tollgate/tollgate/mcp/era"
 	"github.com/tollgate/tollgate/mcp/rpc"
+	"github.com/tollgate/tollgate/mcp/upstream"
 	"github.com/tollgate/tollgate/policy"
 )
 
@@ -85,6 +87,26 @@ func TestManyTasksOfManyCallersStayApart(t *testing.T) {
 		}
 	}
 	wg.Wait()
+}
+
+// TestTasksNeedAServerThatHasThem: one that was replaced by another without tasks is not asked for any.
+func TestTasksNeedAServerThatHasThem(t *testing.T) {
+	h := newHall()
+	h.call = func(context.Context, *Call) (*era.Result, error) {
+		t.Error("the server was asked")
+		return era.ReadResult([]byte(`{}`))
+	}
+	shelf := catalog.Digest(catalog.Source{Server: "srv"}, &upstream.Offer{
+		Era: upstream.Legacy, Capabilities: []byte(`{"extensions":{"io.modelcontextprotocol/tasks":{}}}`),
+		Tools: [][]byte{[]byte(`{"name":"t","inputSchema":{"type":"object"}}`)},
+	})
+	h.catalog = catalog.New([]string{"srv"}, map[string]*catalog.Shelf{"srv": shelf}, nil)
+	who := anybody()
+	f, url := serve(t, h, who)
+	id := f.seal(task{ownerOf(&who.Principal), "srv", "t", "7"})
+	if got := ask(t, url, id); !strings.Contains(got, "task not found") {
+		t.Error(got)
+	}
 }
 
 func TestTasksNeedTheExtension(t *testing.T) {
