@@ -15,13 +15,10 @@ func (a Action) continues() bool {
 	return false
 }
 
-// continues decides whether a principal may go on with a task. The arguments of the call that made it were judged then and
+// continues decides whether a principal may go on with a task of a visible tool. The arguments of the call that made it were judged then and
 // are not known now: a rule whose if reads args stands as it did when it let the call pass, and what had to be approved was.
 // Everything else is judged as of now, so that whoever may no longer call the tool may no longer see what it did either.
 func (v *verdict) continues(e *condition.Evaluator) Decision {
-	if !v.visible {
-		return *v.final
-	}
 	var d Decision
 	for _, r := range v.denyIf {
 		if yes, known := holdsNow(e, r); yes && known {
