@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -22,18 +21,20 @@ type client struct {
 	script string
 	era    string // as the script is told it
 	path   string // of the gateway's endpoint
-	asked  bool   // it can be asked in the middle of a call
+	spawns bool   // it spawns tollgate stdio instead
 }
 
 // clients are the libraries that agents are made with.
 func clients(n *peers.Node, p *peers.Python) []client {
 	return []client{
-		{"js 2 legacy", n, "mcp.mjs", "legacy", "/mcp", true},
-		{"js 2 modern", n, "mcp.mjs", "2026-07-28", "/mcp", true},
-		{"js 1 legacy", n, "v1.mjs", "legacy", "/mcp", true},
-		{"js 1 sse", n, "v1.mjs", "sse", "/sse", false}, // 2024-11-05 knows no question
-		{"python legacy", p, "tools.py", "legacy", "/mcp", true},
-		{"python modern", p, "tools.py", "2026-07-28", "/mcp", true},
+		{"js 2 legacy", n, "mcp.mjs", "legacy", "/mcp", false},
+		{"js 2 modern", n, "mcp.mjs", "2026-07-28", "/mcp", false},
+		{"js 2 legacy stdio", n, "mcp.mjs", "legacy", "", true},
+		{"js 2 modern stdio", n, "mcp.mjs", "2026-07-28", "", true},
+		{"js 1 legacy", n, "v1.mjs", "legacy", "/mcp", false},
+		{"js 1 sse", n, "v1.mjs", "sse", "/sse", false}, // the old transport, but 2025-11-25 on it
+		{"python legacy", p, "tools.py", "legacy", "/mcp", false},
+		{"python modern", p, "tools.py", "2026-07-28", "/mcp", false},
 	}
 }
 
@@ -101,12 +102,16 @@ func TestRealClientsUseRealServers(t *testing.T) {
 	g, docs := realServers(t, n, p)
 	for _, c := range clients(n, p) {
 		t.Run(c.name, func(t *testing.T) {
-			all := slices.DeleteFunc(uses(docs), func(u use) bool { return u.asks && !c.asked })
+			all := uses(docs)
 			var steps []step
 			for _, u := range all {
 				steps = append(steps, u.step)
 			}
-			out := run(t, c.runner, c.script, job{URL: g.URL() + c.path, Key: secretOf("full"), Era: c.era, Steps: steps})
+			j := job{URL: g.URL() + c.path, Key: secretOf("full"), Era: c.era, Steps: steps}
+			if c.spawns {
+				j.Command = g.Stdio()
+			}
+			out := run(t, c.runner, c.script, j)
 			for i, u := range all {
 				judgeUse(t, u, &out[i])
 			}

@@ -1,12 +1,14 @@
 package conformance
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/tollgate/tollgate/conformance/launch"
+	"github.com/tollgate/tollgate/conformance/peers"
 )
 
 // starter is `tollgate serve` without a config file, in an empty home.
@@ -66,8 +68,33 @@ func (s *starter) paste(t *testing.T, text string) string {
 	return ""
 }
 
+// spawn has a client spawn the process that the printed lines name for clients which do nothing else.
+func (s *starter) spawn(t *testing.T, n *peers.Node) {
+	t.Helper()
+	for _, line := range s.lines {
+		var file struct {
+			Servers map[string]struct {
+				Command string
+				Args    []string
+			} `json:"mcpServers"`
+		}
+		if json.Unmarshal([]byte(line), &file) != nil || file.Servers["tollgate"].Command == "" {
+			continue
+		}
+		spawn := file.Servers["tollgate"]
+		command := append(append([]string{"env"}, s.env...), append([]string{spawn.Command}, spawn.Args...)...)
+		out := run(t, n, "mcp.mjs", job{Command: command, Era: "legacy", Steps: []step{{"do": "call", "name": "demo__calculate", "args": step{"expression": "6*7"}}}})
+		if !out[0].says("42") {
+			t.Errorf("%s: %s", line, &out[0])
+		}
+		return
+	}
+	t.Error("no line says what a client is to spawn")
+}
+
 func TestTheStartersLinesWorkWhenPasted(t *testing.T) {
 	withPeers(t)
+	n := node(t)
 	s := startStarter(t)
 	if got := s.paste(t, "/v1/chat/completions"); !strings.Contains(got, "42") {
 		t.Errorf("the model: %s", got)
@@ -75,6 +102,7 @@ func TestTheStartersLinesWorkWhenPasted(t *testing.T) {
 	if got := s.paste(t, "tools/call"); !strings.Contains(got, "42") {
 		t.Errorf("the tool: %s", got)
 	}
+	s.spawn(t, n)
 	ledger := s.paste(t, "audit query")
 	for _, want := range []string{"llm.chat", "demo/demo", "tool.call", "demo/calculate", "starter"} {
 		if !strings.Contains(ledger, want) {

@@ -81,6 +81,7 @@ type step map[string]any
 // job is what a script is given.
 type job struct {
 	URL     string            `json:"url"`
+	Command []string          `json:"command,omitempty"` // to be spawned instead
 	Key     string            `json:"key"`
 	Era     string            `json:"era,omitempty"`
 	Headers map[string]string `json:"headers,omitempty"`

@@ -50,6 +50,8 @@ type starterOptions struct {
 	admin  string
 	data   string
 	search string
+
+	chosen string // data as the flag said it; empty: not at all
 }
 
 func (st *starterOptions) flags(c *cobra.Command) {
@@ -75,6 +77,7 @@ func stateDir() (string, error) {
 func serveStarter(ctx context.Context, out io.Writer, st starterOptions, log *slog.Logger, mask *redact.Mask) (err error) {
 	say := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
 	say("%s.\n", starterConfig)
+	st.chosen = st.data
 	if st.data == "" {
 		if st.data, err = stateDir(); err != nil {
 			return err
@@ -107,7 +110,7 @@ func serveStarter(ctx context.Context, out io.Writer, st starterOptions, log *sl
 		return errors.Join(err, p.close(context.WithoutCancel(ctx)))
 	}
 	say("  key      %s   (limit %s; kept in %s)", key.Reveal(), starterLimit, p.file(keyFile))
-	say("\n%s", pasteLines(os.Args[0], "http://"+p.doors.agents.Addr().String(), key.Reveal()))
+	say("\n%s", pasteLines(os.Args[0], stdioLine(st.chosen), "http://"+p.doors.agents.Addr().String(), key.Reveal()))
 	<-ctx.Done()
 	say("\nstopping: calls under way may end; press Ctrl-C again to cut them")
 	return p.drain(ctx)

@@ -54,6 +54,7 @@ type bridge struct {
 
 func stdioCommand(o *options) *cobra.Command {
 	b := &bridge{level: slog.LevelWarn}
+	var starterData string
 	c := &cobra.Command{
 		Use: "stdio", Short: "speak MCP on standard input and output, for clients that spawn a process", Long: stdioLong, Args: cobra.NoArgs,
 		Example: `  {"mcpServers": {"tollgate": {"command": "tollgate", "args": ["stdio"], "env": {"TOLLGATE_KEY": "tg_sk_..."}}}}`,
@@ -68,11 +69,15 @@ func stdioCommand(o *options) *cobra.Command {
 			if b.data, err = filepath.Abs(src.Resolve(orDefault(src.Data, settings.DefaultData))); err != nil {
 				return err
 			}
+			if starterData != "" && b.config == "" {
+				b.data = starterData
+			}
 			return b.run(c.Context(), c.InOrStdin(), c.OutOrStdout())
 		},
 	}
 	c.Flags().StringVar(&b.server, "server", "", "one server or profile, by `NAME`, instead of all (as /mcp/NAME)")
 	c.Flags().StringVar(&b.keyFile, "key-file", "", "the `FILE` that holds the key (default: the variable "+keyEnv+")")
+	c.Flags().StringVar(&starterData, "starter-data", "", "without a config file: the data `DIR` that serve was given")
 	c.Flags().TextVar(&b.level, "log-level", slog.LevelWarn, "debug, info, warn or error")
 	return c
 }

@@ -34,6 +34,9 @@ type Gateway struct {
 // URL is where agents send requests to.
 func (g *Gateway) URL() string { return "http://" + g.Addr }
 
+// Stdio is the argv by which a client spawns its way to the gateway; the key goes into its environment as TOLLGATE_KEY.
+func (g *Gateway) Stdio() []string { return []string{g.cfg.Binary, "stdio", "--config", g.file} }
+
 // Start writes the config, starts the gateway on addresses that it chooses and waits until it may take traffic.
 func Start(ctx context.Context, cfg Config) (*Gateway, error) {
 	g := &Gateway{cfg: cfg, file: filepath.Join(cfg.Dir, "tollgate.yaml")}
