@@ -53,6 +53,7 @@ type fake struct {
 	traces []string // trace ids of the calls
 	turns  map[string]int
 	closed bool
+	looks  int           // calls of Discover
 	gone   int           // hanging calls that were cancelled
 	called chan struct{} // gets a value when a hanging call begins
 
@@ -62,6 +63,7 @@ type fake struct {
 func (f *fake) Discover(ctx context.Context) (*upstream.Offer, error) {
 	f.mu.Lock()
 	takes := f.script.Takes
+	f.looks++
 	f.mu.Unlock()
 	select {
 	case <-time.After(takes):
@@ -88,6 +90,13 @@ func (f *fake) Discover(ctx context.Context) (*upstream.Offer, error) {
 		Era: era, Version: "2026-07-28", Capabilities: s.Capabilities, Instructions: s.Instructions, Faults: s.Faults,
 		Tools: raw(s.Tools), Resources: raw(s.Resources), Templates: raw(s.Templates), Prompts: raw(s.Prompts),
 	}, nil
+}
+
+// looked is how often the server was asked for its lists.
+func (f *fake) looked() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.looks
 }
 
 func (f *fake) Counts() upstream.Counts { return upstream.Counts{} }
