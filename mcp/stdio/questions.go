@@ -9,8 +9,9 @@ import (
 	"github.com/tollgate/tollgate/mcp/wire"
 )
 
-// questionsMax bounds the questions of one child that wait for their answer.
-const questionsMax = 32
+// questionsMax bounds the questions of one child that wait for their answer. It is beyond what one principal may have
+// waiting (package park), where room is made at the cost of the oldest.
+const questionsMax = 256
 
 // codeInternal is JSON-RPC's for what went wrong on the asked side.
 const codeInternal = -32603
