@@ -21,12 +21,13 @@ const (
 	resultMeta
 	structured
 	content
+	messages
 	ttl
 	scope
 	resultFields
 )
 
-var resultPaths = strictjson.Compile("resultType", "isError", "_meta", "structuredContent", "content", "ttlMs", "cacheScope")
+var resultPaths = strictjson.Compile("resultType", "isError", "_meta", "structuredContent", "content", "messages", "ttlMs", "cacheScope")
 
 // The values of resultType. A result without one is complete.
 const (
@@ -127,33 +128,55 @@ func (r *Result) legacy(version string) (changes []strictjson.Change) {
 			changes = append(changes, strictjson.Change{Name: "_meta", Value: rpc.With(meta, strictjson.Change{Name: keyServer})})
 		}
 	}
-	if v := r.at[content]; version < V2025Jun {
-		if plain := plainContent(v.In(r.Raw), version); plain != nil {
+	if version < V2025Jun {
+		if plain := plainContent(r.at[content].In(r.Raw), version); plain != nil {
 			changes = append(changes, strictjson.Change{Name: "content", Value: plain})
+		}
+		if plain := plainMessages(r.at[messages].In(r.Raw), version); plain != nil {
+			changes = append(changes, strictjson.Change{Name: "messages", Value: plain})
 		}
 	}
 	return changes
 }
 
-// plainContent replaces the content items that a revision does not know by texts that say what was there; nil: all known.
-func plainContent(arr []byte, version string) []byte {
+// plainMessages does for the messages of a prompt what plainContent does for the result of a tool.
+func plainMessages(arr []byte, version string) []byte {
 	var edits []strictjson.Edit
 	for _, v := range strictjson.Elements(arr, strictjson.Whole(arr)) {
-		if v.Kind != '{' {
-			continue
-		}
-		item := v.In(arr)
-		switch t, name := itemType(item); {
-		case t == "resource_link":
-			edits = append(edits, strictjson.Replace(v, textItem("resource: "+name)))
-		case t == "audio" && version < V2025Mar:
-			edits = append(edits, strictjson.Replace(v, textItem("audio content, which protocol version "+version+" cannot carry")))
+		item := strictjson.Lookup(arr, v, "content")
+		if plain := plainItem(item.In(arr), version); plain != nil {
+			edits = append(edits, strictjson.Replace(item, plain))
 		}
 	}
 	if edits == nil {
 		return nil
 	}
 	return strictjson.Splice(arr, edits...)
+}
+
+// plainContent replaces the content items that a revision does not know by texts that say what was there; nil: all known.
+func plainContent(arr []byte, version string) []byte {
+	var edits []strictjson.Edit
+	for _, v := range strictjson.Elements(arr, strictjson.Whole(arr)) {
+		if plain := plainItem(v.In(arr), version); plain != nil {
+			edits = append(edits, strictjson.Replace(v, plain))
+		}
+	}
+	if edits == nil {
+		return nil
+	}
+	return strictjson.Splice(arr, edits...)
+}
+
+// plainItem is the text that stands for a content item which a revision does not know; nil: it is known.
+func plainItem(item []byte, version string) []byte {
+	switch t, uri := itemType(item); {
+	case t == "resource_link":
+		return textItem("resource: " + uri)
+	case t == "audio" && version < V2025Mar:
+		return textItem("audio content, which protocol version " + version + " cannot carry")
+	}
+	return nil
 }
 
 func itemType(item []byte) (kind, uri string) {
