@@ -258,20 +258,29 @@ func (x *exchange) post() {
 		x.batch(body)
 		return
 	}
-	m, err := rpc.Parse(body)
-	if err != nil {
-		x.turnAway(nil, err)
-		return
-	}
-	meta, err := era.Read(m)
+	m, meta := x.message(body)
 	switch {
-	case err != nil:
-		x.turnAway(m, err)
+	case m == nil:
 	case meta.Era(x.mirror, m) == upstream.Modern:
 		x.modern(m, meta)
 	default:
 		x.legacy(m, meta)
 	}
+}
+
+// message reads a message and what it says of itself; nil: it could not be read, which has been answered.
+func (x *exchange) message(raw []byte) (*rpc.Message, *era.Meta) {
+	m, err := rpc.Parse(raw)
+	if err != nil {
+		x.turnAway(nil, err)
+		return nil, nil
+	}
+	meta, err := era.Read(m)
+	if err != nil {
+		x.turnAway(m, err)
+		return nil, nil
+	}
+	return m, meta
 }
 
 // modern serves one request of 2026-07-28: it stands alone.

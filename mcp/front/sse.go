@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/internal/edge"
-	"github.com/tollgate/tollgate/mcp/era"
 	"github.com/tollgate/tollgate/mcp/front/reply"
 	"github.com/tollgate/tollgate/mcp/rpc"
 )
@@ -71,14 +70,8 @@ func (x *exchange) postSSE() {
 		x.turnAway(nil, rpc.Refused(http.StatusNotFound, "this stream has ended; open it again with GET"))
 		return
 	}
-	m, err := rpc.Parse(body)
-	if err != nil {
-		x.turnAway(nil, err)
-		return
-	}
-	meta, err := era.Read(m)
-	if err != nil {
-		x.turnAway(m, err)
+	m, meta := x.message(body)
+	if m == nil {
 		return
 	}
 	x.w.WriteHeader(http.StatusAccepted)

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tollgate/tollgate/mcp/era"
 	"github.com/tollgate/tollgate/mcp/front/reply"
 	"github.com/tollgate/tollgate/mcp/rpc"
 )
@@ -112,15 +111,7 @@ func (x *exchange) line(line []byte) {
 		x.link.work.Go(func() { x.batch(line) })
 		return
 	}
-	m, err := rpc.Parse(line)
-	if err != nil {
-		x.turnAway(nil, err)
-		return
+	if m, meta := x.message(line); m != nil {
+		x.take(m, meta)
 	}
-	meta, err := era.Read(m)
-	if err != nil {
-		x.turnAway(m, err)
-		return
-	}
-	x.take(m, meta)
 }

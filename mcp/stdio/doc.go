@@ -12,5 +12,6 @@
 // asked. Children of callers are few, stopped when they are idle or their client leaves, and started again by the next call
 // or when a resource is watched in them.
 //
-// Known limits: a caller beyond childrenMax busy ones is refused. Resources of modern children are not watched.
+// Known limits: a caller beyond childrenMax busy ones is refused, and an idle child that makes room for another takes what
+// its server remembered with it. Resources of modern children are not watched.
 package stdio
