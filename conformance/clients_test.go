@@ -24,6 +24,10 @@ type client struct {
 	spawns bool   // it spawns tollgate stdio instead
 }
 
+// forgets reports whether the client drops a call as soon as its answer arrives, and with it the progress that arrived in
+// the same read and that it has not handled yet: those in JavaScript do.
+func (c *client) forgets() bool { return strings.HasSuffix(c.script, ".mjs") }
+
 // clients are the libraries that agents are made with.
 func clients(n *peers.Node, p *peers.Python) []client {
 	return []client{
@@ -113,6 +117,9 @@ func TestRealClientsUseRealServers(t *testing.T) {
 			}
 			out := run(t, c.runner, c.script, j)
 			for i, u := range all {
+				if c.forgets() {
+					u.told = min(u.told, 1)
+				}
 				judgeUse(t, u, &out[i])
 			}
 		})

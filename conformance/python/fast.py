@@ -1,5 +1,7 @@
 """A FastMCP server on standard input and output: a result with a schema, progress, questions, a resource, a prompt."""
 
+import asyncio
+
 import mcp_types
 from fastmcp import Context, FastMCP
 
@@ -17,6 +19,7 @@ def add(a: int, b: int) -> int:
 async def count(n: int, ctx: Context) -> str:
     for i in range(n):
         await ctx.report_progress(i + 1, n)
+        await asyncio.sleep(0.02)  # some clients forget what arrives together with the answer
     return f"counted to {n}"
 
 
