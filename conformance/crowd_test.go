@@ -115,15 +115,16 @@ func TestVanishedClientsLeaveNothing(t *testing.T) {
 		})
 	}
 	workers.Wait()
-	// A session with a legacy server outlives its client's silence for a while, so that an agent may pause. All else ends
-	// now, and the sessions with their server.
+	// A session with a legacy server and a child outlive their client's silence for a while, so that an agent may pause. All
+	// else ends now, and those with their server.
 	var after kept
 	settle(t, func() string {
 		http.DefaultClient.CloseIdleConnections()
 		after = keptBy(t, g, at)
 		left := after
-		left.Goroutines -= after.Sessions * goroutinesOfSession
+		left.Goroutines -= after.Sessions*goroutinesOfSession + after.Children*goroutinesOfChild
 		left.Streams -= after.Sessions
+		left.Children -= childrenMax
 		return left.beyond(before)
 	})
 	t.Logf("after: %+v", after)
@@ -141,6 +142,12 @@ func TestVanishedClientsLeaveNothing(t *testing.T) {
 // goroutinesOfSession are those of an idle session with a legacy server whose stream is open: its life, its stream, and
 // the connection's two.
 const goroutinesOfSession = 4
+
+// Likewise a child of a client's own: it is kept for a while, and there are only so many.
+const (
+	goroutinesOfChild = 8
+	childrenMax       = 32
+)
 
 // kept is what is open on account of clients.
 type kept struct {
@@ -165,7 +172,8 @@ func keptBy(t *testing.T, g *launch.Gateway, servers map[string]string) kept {
 			break
 		}
 	}
-	for _, url := range servers {
+	for _, era := range []string{"legacy", "modern"} {
+		url := servers[era]
 		var stats struct{ Slow, Streams, Sessions int }
 		if err := json.Unmarshal([]byte(body(t, strings.TrimSuffix(url, "/mcp")+"/stats")), &stats); err != nil {
 			t.Fatal(err)
@@ -232,12 +240,12 @@ func settle(t *testing.T, look func() string) {
 }
 
 // kinds is how many kinds of clients vanish.
-const kinds = 8
+const kinds = 12
 
 // vanish is a client that connects, listens, calls and is gone: of either era, with servers of either era, after the call
 // or in the middle of it.
 func vanish(t *testing.T, g *launch.Gateway, n int) {
-	server := []string{"legacy", "modern"}[n/2%2]
+	server := []string{"legacy", "modern", "child"}[n/2%3]
 	c := &dialogue.Client{URL: g.URL() + "/mcp/" + server, Modern: n%2 == 0, Capabilities: declared, Answers: answers}
 	ctx, hangUp := context.WithTimeout(t.Context(), stepMax)
 	defer hangUp()
@@ -249,7 +257,7 @@ func vanish(t *testing.T, g *launch.Gateway, n int) {
 		t.Error(err)
 		return
 	}
-	if n/4%2 == 0 {
+	if n/6%2 == 0 || server == "child" { // children are few: those that are busy are taken from nobody
 		if _, err := c.Do(ctx, "tools/call", `{"name":"ask_form"}`); err != nil {
 			t.Error(err)
 		}

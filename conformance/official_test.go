@@ -133,12 +133,13 @@ func TestQuestionsOfAModernServer(t *testing.T) {
 	}
 }
 
-// overFixtures is a gateway in front of the fixture in both eras, and where the fixtures are by their era. args are the
-// fixtures' further ones.
+// overFixtures is a gateway in front of the fixture in both eras and as a child, and where the fixtures are by their era;
+// "child" is the program. args are further ones of those that speak HTTP.
 func overFixtures(t *testing.T, args ...string) (*launch.Gateway, map[string]string) {
 	t.Helper()
 	fixture := build(t, "./conformance/fixture")
 	at := map[string]string{"legacy": program(t, fixture, append(args, "-era", "legacy")...), "modern": program(t, fixture, append(args, "-era", "modern")...)}
+	at["child"] = fixture
 	return gateway(t, fixtures(at, ""), allRules, "SUITE="+secretOf("suite")), at
 }
 
@@ -149,9 +150,10 @@ anonymous: suite
 servers:
   modern%[1]s: {url: %[2]q, era: modern, trusted: true, timeout: 10s}
   legacy%[1]s: {url: %[3]q, era: legacy, trusted: true, timeout: 10s}
+  child%[1]s:  {command: [%[4]q, -stdio], trusted: true, timeout: 10s}
 keys:
   suite: {secret: env:SUITE}
-`, suffix, at["modern"], at["legacy"])
+`, suffix, at["modern"], at["legacy"], at["child"])
 }
 
 // allRules allow every tool.
