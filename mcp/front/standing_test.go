@@ -44,7 +44,7 @@ func stream(t *testing.T, s *session) (w *recorder, out *reply.Reply, end func()
 	}
 }
 
-// TestAskWithoutStream holds what becomes of a question that finds no stream to go out on.
+// TestAskWithoutStream holds what becomes of a question outside of any call, with no stream to go out on or with one.
 func TestAskWithoutStream(t *testing.T) {
 	ask := func(ctx context.Context, s *session) <-chan string {
 		got := make(chan string, 1)
@@ -72,6 +72,15 @@ func TestAskWithoutStream(t *testing.T) {
 		if got := <-got; !strings.Contains(got, "session has ended") {
 			t.Error(got)
 		}
+	})
+	inSession(t, era.V2025Nov, func(t *testing.T, ss *sessions, s *session) {
+		_, _, end := stream(t, s)
+		got := ask(t.Context(), s)
+		ss.close(s)
+		if got := <-got; !strings.Contains(got, "session has ended") {
+			t.Errorf("asked, and then: %s", got)
+		}
+		end()
 	})
 	inSession(t, era.V2024, func(t *testing.T, _ *sessions, s *session) {
 		got := ask(t.Context(), s)

@@ -160,11 +160,11 @@ func parse(id string) (kind Kind, stream, n uint64, ok bool) {
 
 // room makes room for an event of that size; false: there is none. Holding mu.
 func (l *Log[T]) room(size int) bool {
-	for len(l.kept) > 0 && (len(l.kept) >= eventsMax || l.bytes+size > logBytesMax) {
-		l.dropOldest()
-	}
 	if l.closed || size > logBytesMax {
 		return false
+	}
+	for len(l.kept) > 0 && (len(l.kept) >= eventsMax || l.bytes+size > logBytesMax) {
+		l.dropOldest()
 	}
 	if l.store.bytes.Add(int64(size)) > storeBytesMax {
 		l.store.bytes.Add(-int64(size))
