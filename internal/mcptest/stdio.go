@@ -52,6 +52,8 @@ type child struct {
 	open   bool       // initialize came
 	calls  map[string]chan struct{}
 
+	listens map[string]json.RawMessage // what each subscription of a modern child asked for, by its request's id
+
 	declared      json.RawMessage
 	level         string
 	subscriptions []string
@@ -109,7 +111,9 @@ type incoming struct {
 
 		Capabilities json.RawMessage
 		Level, URI   string
-		Meta         json.RawMessage `json:"_meta"`
+
+		Notifications json.RawMessage
+		Meta          json.RawMessage `json:"_meta"`
 	}
 }
 
@@ -140,6 +144,8 @@ func (c *child) serve(m *incoming) {
 			return
 		}
 		c.result(m.ID, `{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{"listChanged":true}},"ttlMs":0,"cacheScope":"private"}`)
+	case m.Method == "subscriptions/listen" && modern:
+		c.listen(m)
 	case m.Method == "server/discover" && c.is("silent"):
 	case m.Method == "initialize" && c.is("full"):
 		c.setOpen()
@@ -187,6 +193,7 @@ func (c *child) notified(m *incoming) {
 		c.mu.Lock()
 		ch := c.calls[string(m.Params.RequestID)]
 		delete(c.calls, string(m.Params.RequestID))
+		delete(c.listens, string(m.Params.RequestID))
 		c.mu.Unlock()
 		if ch != nil {
 			close(ch)
@@ -196,6 +203,47 @@ func (c *child) notified(m *incoming) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.heard = append(c.heard, m.Method)
+}
+
+// listen begins a subscription. Of resources those of test:// are acknowledged, of tasks all.
+func (c *child) listen(m *incoming) {
+	var asked struct {
+		Resources []string `json:"resourceSubscriptions"`
+		Tasks     []string `json:"taskIds"`
+	}
+	_ = json.Unmarshal(m.Params.Notifications, &asked)
+	asked.Resources = slices.DeleteFunc(asked.Resources, func(uri string) bool { return !strings.HasPrefix(uri, "test://") })
+	b, _ := json.Marshal(asked)
+	c.mu.Lock()
+	if c.listens == nil {
+		c.listens = map[string]json.RawMessage{}
+	}
+	c.listens[string(m.ID)] = m.Params.Notifications
+	c.mu.Unlock()
+	c.tell(string(m.ID), "subscriptions/acknowledged", `"notifications":`+string(b))
+}
+
+// tell notifies on a subscription.
+func (c *child) tell(id, what, members string) {
+	if members != "" {
+		members += ","
+	}
+	c.say(`{"jsonrpc":"2.0","method":"notifications/%s","params":{%s"_meta":{"io.modelcontextprotocol/subscriptionId":%s}}}`, what, members, id)
+}
+
+// tellAll notifies on each subscription that asked for what holds word.
+func (c *child) tellAll(word, what, members string) {
+	c.mu.Lock()
+	var ids []string
+	for id, asked := range c.listens {
+		if strings.Contains(string(asked), word) {
+			ids = append(ids, id)
+		}
+	}
+	c.mu.Unlock()
+	for _, id := range ids {
+		c.tell(id, what, members)
+	}
 }
 
 // told takes what a full server is told of its session.
@@ -242,7 +290,7 @@ func (c *child) question(m *incoming) {
 // state is what the child has been told.
 func (c *child) state(m *incoming) {
 	c.mu.Lock()
-	b, _ := json.Marshal(map[string]any{"declared": c.declared, "level": c.level, "subscriptions": c.subscriptions, "heard": c.heard, "pid": os.Getpid()})
+	b, _ := json.Marshal(map[string]any{"listens": len(c.listens), "declared": c.declared, "level": c.level, "subscriptions": c.subscriptions, "heard": c.heard, "pid": os.Getpid()})
 	c.mu.Unlock()
 	c.result(m.ID, string(b))
 }
@@ -305,12 +353,24 @@ func (c *child) call(m *incoming) {
 	case "state":
 		c.state(m)
 	case "touch":
+		if c.is("modern") {
+			members := strings.Trim(string(m.Params.Arguments), "{}")
+			c.tellAll(`"test://a"`, "resources/updated", members)
+			c.tellAll(`"task-1"`, "tasks", `"taskId":"task-1"`)
+			c.result(m.ID, `{}`)
+			return
+		}
 		c.say(`{"jsonrpc":"2.0","method":"notifications/resources/updated","params":%s}`, m.Params.Arguments)
 		c.result(m.ID, `{}`)
 	case "die":
 		c.result(m.ID, `{}`)
 		os.Exit(4)
 	case "change":
+		if c.is("modern") {
+			c.tellAll("toolsListChanged", "tools/list_changed", "")
+			c.text(m.ID, "changed")
+			return
+		}
 		c.say(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`)
 		c.text(m.ID, "changed")
 	default:

@@ -238,6 +238,7 @@ func (p *pipe) route(m *wire.Message) {
 		p.takeBack(m.Param("requestId"))
 	case m.Method == "notifications/elicitation/complete":
 		p.notify(m)
+	case p.subscribed(m):
 	case m.Method == "notifications/resources/updated":
 		if uri, err := strictjson.Unquote(m.Param("uri")); err == nil {
 			p.child.updated(uri, m.Params())

@@ -27,15 +27,18 @@ func (w *watcher) tell(params []byte) {
 	}
 }
 
-// Subscribe implements upstream.Server: in a legacy child of the caller's own. It is started again when it dies, and the
-// watchers are told that they may have missed something.
+// Subscribe implements upstream.Server: in a legacy child of the caller's own, or in a modern one. It is started again when
+// it dies, and the watchers are told that they may have missed something.
 func (s *Server) Subscribe(ctx context.Context, x *upstream.Exchange, updated func(params []byte)) (stop func(), a *upstream.Answer, err error) {
 	if s.peer.Load() == nil {
 		if _, err := s.shared.connect(ctx); err != nil {
 			return nil, nil, err
 		}
 	}
-	if p := s.peer.Load(); x.Method == upstream.TasksGet || !p.Subscribes || s.cfg.Shared || p.Era == upstream.Modern {
+	switch p := s.peer.Load(); {
+	case p.Era == upstream.Modern:
+		return s.subscribe(ctx, x, updated)
+	case x.Method == upstream.TasksGet || !p.Subscribes || s.cfg.Shared:
 		return nil, upstream.NoSubscriptions(), nil
 	}
 	c, release, err := s.childOf(ctx, x, true)

@@ -48,6 +48,8 @@ type Server struct {
 	questions atomic.Int64              // carried to callers
 	restarts  atomic.Int64              // of children
 
+	subscriptions atomic.Int64 // to what a modern child tells of
+
 	mu      sync.Mutex // guards what follows; taken before a child's
 	own     map[key]*child
 	gone    map[string]bool // clients that have left

@@ -388,15 +388,18 @@ func Texts(raw []byte, name string) []string {
 	return texts(raw, strictjson.Lookup(raw, strictjson.Whole(raw), name))
 }
 
+// SubscriptionID is the member of _meta that says which request for a subscription a notification belongs to.
+const SubscriptionID = "io.modelcontextprotocol/subscriptionId"
+
 // WithoutSubscription is params without the word that says which stream of this hop it came on.
 func WithoutSubscription(params []byte) []byte {
 	whole := strictjson.Whole(params)
 	meta := strictjson.Lookup(params, whole, "_meta")
-	id := strictjson.Lookup(params, meta, "io.modelcontextprotocol/subscriptionId")
+	id := strictjson.Lookup(params, meta, SubscriptionID)
 	if !id.Present() {
 		return params
 	}
-	e := strictjson.Rewrite(params, meta, strictjson.Change{Name: "io.modelcontextprotocol/subscriptionId"})
+	e := strictjson.Rewrite(params, meta, strictjson.Change{Name: SubscriptionID})
 	if string(e.With) == "{}" {
 		e = strictjson.Rewrite(params, whole, strictjson.Change{Name: "_meta"})
 	}
