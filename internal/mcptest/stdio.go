@@ -353,29 +353,36 @@ func (c *child) call(m *incoming) {
 	case "state":
 		c.state(m)
 	case "touch":
-		if c.is("modern") {
-			members := strings.Trim(string(m.Params.Arguments), "{}")
-			c.tellAll(`"test://a"`, "resources/updated", members)
-			c.tellAll(`"task-1"`, "tasks", `"taskId":"task-1"`)
-			c.result(m.ID, `{}`)
-			return
-		}
-		c.say(`{"jsonrpc":"2.0","method":"notifications/resources/updated","params":%s}`, m.Params.Arguments)
-		c.result(m.ID, `{}`)
+		c.touch(m)
 	case "die":
 		c.result(m.ID, `{}`)
 		os.Exit(4)
 	case "change":
-		if c.is("modern") {
-			c.tellAll("toolsListChanged", "tools/list_changed", "")
-			c.text(m.ID, "changed")
-			return
-		}
-		c.say(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`)
-		c.text(m.ID, "changed")
+		c.change(m)
 	default:
 		c.say(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32602,"message":"Unknown tool","data":{"n":9007199254740993}}}`, m.ID)
 	}
+}
+
+// touch tells of a changed resource, and a modern child of a task, too.
+func (c *child) touch(m *incoming) {
+	if c.is("modern") {
+		c.tellAll(`"test://a"`, "resources/updated", strings.Trim(string(m.Params.Arguments), "{}"))
+		c.tellAll(`"task-1"`, "tasks", `"taskId":"task-1"`)
+	} else {
+		c.say(`{"jsonrpc":"2.0","method":"notifications/resources/updated","params":%s}`, m.Params.Arguments)
+	}
+	c.result(m.ID, `{}`)
+}
+
+// change tells of changed tools.
+func (c *child) change(m *incoming) {
+	if c.is("modern") {
+		c.tellAll("toolsListChanged", "tools/list_changed", "")
+	} else {
+		c.say(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`)
+	}
+	c.text(m.ID, "changed")
 }
 
 func (c *child) progress(token json.RawMessage, n int) {
