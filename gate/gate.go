@@ -34,6 +34,8 @@ type Gate struct {
 	tracer trace.Tracer
 	log    *slog.Logger
 	now    func() time.Time
+
+	traceKey any // see callContext; never changed
 }
 
 // own is who the gateway itself is, in its own actions.
@@ -44,7 +46,7 @@ func New(cfg Config) (*Gate, error) {
 	if cfg.Ledger == nil {
 		return nil, errors.New("gate: no ledger, so nothing could be recorded and nothing may be called")
 	}
-	g := &Gate{ledger: cfg.Ledger, tracer: cfg.Tracer, log: cfg.Log, now: cfg.Now}
+	g := &Gate{ledger: cfg.Ledger, tracer: cfg.Tracer, log: cfg.Log, now: cfg.Now, traceKey: traceKey()}
 	if g.log == nil {
 		g.log = slog.New(slog.DiscardHandler)
 	}

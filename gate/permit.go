@@ -42,7 +42,9 @@ type Permit struct {
 	outcome ledger.Outcome
 }
 
-// callContext is the context of a call: it knows the permit and is cancelled when the permit dies.
+// callContext is the context of a call: it knows the permit and is cancelled when the permit dies. What is sent in it
+// tells the permit when it leaves. A body of our own type would tell as well, but the transport sends only a body that it
+// knows to be in memory in one piece with the header.
 type callContext struct {
 	context.Context
 	permit *Permit
@@ -52,10 +54,33 @@ type permitKey struct{}
 
 // Value implements context.Context.
 func (c *callContext) Value(key any) any {
-	if key == (permitKey{}) {
+	switch key {
+	case permitKey{}:
 		return c.permit
+	case c.permit.gate.traceKey:
+		return &c.permit.trace
 	}
 	return c.Context.Value(key)
+}
+
+// traceKey is the key under which an HTTP client looks for a trace. It is httptrace's own and is learnt by being asked: a
+// context that answers to it saves one of httptrace's, and a copy of the request, per call.
+func traceKey() any {
+	asked := &keyAsked{Context: context.Background()}
+	httptrace.ContextClientTrace(asked)
+	return asked.key
+}
+
+// keyAsked keeps the key that it was asked for last.
+type keyAsked struct {
+	context.Context
+	key any
+}
+
+// Value implements context.Context.
+func (k *keyAsked) Value(key any) any {
+	k.key = key
+	return nil
 }
 
 // FromContext returns the permit that ctx runs under, or nil.

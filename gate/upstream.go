@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync"
@@ -194,16 +193,13 @@ func (g *Gate) RoundTrip(p *Permit, req *http.Request) (*http.Response, error) {
 		closeBody(req.Body)
 		return nil, err
 	}
-	ctx, release := req.Context(), func() {}
-	if FromContext(ctx) != p {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithCancel(ctx)
+	release := func() {}
+	if FromContext(req.Context()) != p {
+		ctx, cancel := context.WithCancel(req.Context())
 		stop := context.AfterFunc(&p.ctx, cancel)
 		release = func() { stop(); cancel() }
+		req = req.WithContext(&callContext{ctx, p})
 	}
-	// A body of our own type would tell as well when the request leaves, but the transport sends only a body that it knows to
-	// be in memory in one piece with the header.
-	req = req.WithContext(httptrace.WithClientTrace(ctx, &p.trace))
 	empty := req.Body == nil || req.Body == http.NoBody
 	resp, err := p.pool.transport.RoundTrip(req)
 	if failed, ok := errors.AsType[*dial.Error](err); ok {

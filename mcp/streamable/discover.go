@@ -164,8 +164,8 @@ func leftLegacy(a *upstream.Answer, err error) bool {
 
 // turnedAway reports whether err is an HTTP status that says that there is no such endpoint.
 func turnedAway(err error) bool {
-	var f *upstream.Fault
-	if !errors.As(err, &f) || f.Kind != upstream.Unreachable {
+	f, ok := errors.AsType[*upstream.Fault](err)
+	if !ok || f.Kind != upstream.Unreachable {
 		return false
 	}
 	return f.HTTP == http.StatusBadRequest || f.HTTP == http.StatusNotFound || f.HTTP == http.StatusMethodNotAllowed

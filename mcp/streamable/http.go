@@ -232,7 +232,7 @@ func (t *turn) deliver(m *wire.Message) {
 
 // post sends body under the exchange's permit. o is nil for what is no request.
 func (t *turn) post(ctx context.Context, body []byte, o *wire.Request) (*http.Response, error) {
-	req, err := t.request(ctx, http.MethodPost, bytes.NewReader(body))
+	req, err := t.request(ctx, http.MethodPost, body)
 	if err != nil {
 		return nil, err
 	}
@@ -247,24 +247,30 @@ func (t *turn) post(ctx context.Context, body []byte, o *wire.Request) (*http.Re
 	return t.server.cfg.Gate.RoundTrip(t.exchange.Permit, req)
 }
 
-// request begins an HTTP request with the headers all of them have.
-func (t *turn) request(ctx context.Context, method string, body io.Reader) (*http.Request, error) {
+// request begins an HTTP request with the headers all of them have; body nil: it has none.
+func (t *turn) request(ctx context.Context, method string, body []byte) (*http.Request, error) {
 	c := &t.server.cfg
 	to := t.server.url
 	if t.session != nil && t.session.pipe != nil && method == http.MethodPost {
 		to = t.session.pipe.endpoint
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "", body)
-	if err != nil {
-		return nil, err
-	}
 	h := maps.Clone(t.server.headersOf(method))
-	req.URL, req.Host, req.Header = to, to.Host, h
-	if t.peer.Version != "" {
-		h.Set(sdk.HeaderProtocolVersion, t.peer.Version)
+	req := (&http.Request{Method: method, URL: to, Host: to.Host, Header: h, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}).WithContext(ctx)
+	if body != nil {
+		req.ContentLength = int64(len(body))
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+		req.Body = io.NopCloser(bytes.NewReader(body))
 	}
-	if t.session != nil && t.session.id != "" {
-		h.Set(sdk.HeaderSessionID, t.session.id)
+	own := [...]string{t.peer.Version, ""} // one allocation for both
+	if t.session != nil {
+		own[1] = t.session.id
+	}
+	values := own[:]
+	if own[0] != "" {
+		h[sdk.HeaderProtocolVersion] = values[:1:1]
+	}
+	if own[1] != "" {
+		h[sdk.HeaderSessionID] = values[1:]
 	}
 	if parent, state := wire.TraceOf(ctx); parent != "" {
 		h.Set("Traceparent", parent)
@@ -372,22 +378,29 @@ func readMessage(resp *http.Response, max int64) (*wire.Message, error) {
 	if resp.ContentLength > max {
 		return nil, upstream.ErrTooLarge
 	}
-	var buf bytes.Buffer
-	if resp.ContentLength > 0 {
-		buf.Grow(int(resp.ContentLength) + bytes.MinRead)
-	}
-	n, err := buf.ReadFrom(io.LimitReader(resp.Body, max+1))
+	raw, err := readBody(resp, max)
 	if err != nil {
 		return nil, err
 	}
-	if n > max {
-		return nil, upstream.ErrTooLarge
-	}
-	m, err := wire.Parse(buf.Bytes())
+	m, err := wire.Parse(raw)
 	if err != nil {
 		return nil, errors.Join(errNotMessage, err)
 	}
 	return m, nil
+}
+
+// readBody reads a body of at most max bytes, of which resp may say how many there are.
+func readBody(resp *http.Response, max int64) ([]byte, error) {
+	if resp.ContentLength >= 0 {
+		raw := make([]byte, resp.ContentLength)
+		_, err := io.ReadFull(resp.Body, raw)
+		return raw, err
+	}
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, max+1))
+	if err == nil && int64(len(raw)) > max {
+		err = upstream.ErrTooLarge
+	}
+	return raw, err
 }
 
 // Ping implements upstream.Server. An error answer is a sign of life too.

@@ -43,12 +43,14 @@ func SortTools(tools [][]byte) (kept [][]byte, headers ParamHeaders, dropped []s
 
 // Set sets the headers that mirror the request o.
 func (p ParamHeaders) Set(h http.Header, o *Request) {
-	h.Set(sdk.HeaderMethod, o.Method)
+	values := []string{o.Method, ""} // one allocation for both
+	h[sdk.HeaderMethod] = values[:1:1]
 	if o.Name == "" {
 		return
 	}
 	if v, ok := sdk.EncodeHeaderValue(o.Name); ok {
-		h.Set(sdk.HeaderName, v)
+		values[1] = v
+		h[sdk.HeaderName] = values[1:]
 	}
 	if tool := p[o.Name]; tool != nil && o.Method == "tools/call" {
 		for name, v := range sdk.GenerateParamHeaders(tool, o.Params) {
