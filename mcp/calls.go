@@ -108,40 +108,61 @@ func (b *backend) Again(ctx context.Context, c *front.Call) (*era.Result, error)
 	return nil, nil
 }
 
-// enter counts a call on a server in, until leave; the error says why it may not begin.
-func (b *backend) enter(server string) (s *served, leave func(), err *rpc.Error) {
+// enter counts a call on a server in, until it is told to leave; the error says why it may not begin.
+func (b *backend) enter(server string) (*served, *rpc.Error) {
 	g := (*Gateway)(b)
 	if !g.enter() {
-		return nil, nil, rpc.Refused(http.StatusServiceUnavailable, "the gateway is shutting down")
+		return nil, rpc.Refused(http.StatusServiceUnavailable, "the gateway is shutting down")
 	}
-	s = (*g.served.Load())[server]
+	s := (*g.served.Load())[server]
 	if s == nil || !s.enter() {
 		g.inFlight.Done()
-		return nil, nil, &rpc.Error{Code: rpc.CodeInternal, Message: "the server is being removed"}
+		return nil, &rpc.Error{Code: rpc.CodeInternal, Message: "the server is being removed"}
 	}
-	return s, func() { s.calls.Done(); g.inFlight.Done() }, nil
+	return s, nil
+}
+
+// leave counts a call out.
+func (s *served) leave() {
+	s.calls.Done()
+	s.g.inFlight.Done()
 }
 
 // Call implements front.Backend: one gate.Do around one exchange.
 func (b *backend) Call(ctx context.Context, c *front.Call) (*era.Result, error) {
 	g := (*Gateway)(b)
-	s, leave, refused := b.enter(c.Entry.Server)
+	s, refused := b.enter(c.Entry.Server)
 	if refused != nil {
 		return nil, refused
 	}
-	defer leave()
+	defer s.leave()
 	within := s.def.Timeout
 	if within == 0 {
 		within = g.cfg.CallTimeout
+	}
+	result, late, err := s.within(ctx, c, within)
+	switch {
+	case err == nil:
+		return result, nil
+	case late:
+		return nil, &rpc.Error{Code: rpc.CodeInternal, Message: "the server did not answer within " + within.String(), Data: because("late")}
+	}
+	return g.answer(c, err)
+}
+
+// within is do in the time that c has and the life of the server; late means that the time was over.
+func (s *served) within(ctx context.Context, c *front.Call, limit time.Duration) (result *era.Result, late bool, err error) {
+	if c.Ask == nil && c.Cancel != nil {
+		return s.cancelled(ctx, c, limit)
 	}
 	var timed context.Context
 	var cancel context.CancelFunc
 	var clock *clock
 	if c.Ask == nil {
-		timed, cancel = context.WithTimeout(ctx, within)
+		timed, cancel = context.WithTimeout(ctx, limit)
 	} else {
 		asked := *c
-		timed, clock = newClock(ctx, within)
+		timed, clock = newClock(ctx, limit)
 		asked.Ask = clock.ask(c.Ask)
 		if c.Context.Era == upstream.Legacy && c.Context.ProgressToken != nil && !s.legacy() {
 			asked.Notify = rising(c.Notify) // through all rounds
@@ -150,14 +171,17 @@ func (b *backend) Call(ctx context.Context, c *front.Call) (*era.Result, error) 
 	}
 	defer cancel()
 	defer context.AfterFunc(s.life, cancel)()
-	result, err := s.do(timed, c, clock)
-	switch {
-	case err == nil:
-		return result, nil
-	case errors.Is(context.Cause(timed), context.DeadlineExceeded) && ctx.Err() == nil:
-		return nil, &rpc.Error{Code: rpc.CodeInternal, Message: "the server did not answer within " + within.String(), Data: because("late")}
-	}
-	return g.answer(c, err)
+	result, err = s.do(timed, c, clock)
+	return result, errors.Is(context.Cause(timed), context.DeadlineExceeded) && ctx.Err() == nil, err
+}
+
+// cancelled is within for a call whose context is its own, to be ended by c.Cancel: most are, and are spared another.
+func (s *served) cancelled(ctx context.Context, c *front.Call, within time.Duration) (result *era.Result, late bool, err error) {
+	defer context.AfterFunc(s.life, c.Cancel)()
+	timer := time.AfterFunc(within, c.Cancel)
+	defer timer.Stop()
+	result, err = s.do(ctx, c, nil)
+	return result, !timer.Stop(), err
 }
 
 // callOf is c as the gate decides it.
@@ -205,7 +229,7 @@ func exchangeOf(c *front.Call, p *gate.Permit) *upstream.Exchange {
 	return &upstream.Exchange{
 		Permit: p, Method: c.Method, Name: name, Params: c.Params,
 		Era: x.Era, Version: x.Version, Meta: x.Meta, ProgressToken: x.ProgressToken,
-		LogLevel: x.LogLevel, Capabilities: x.Capabilities, Notify: c.Notify, Ask: c.Ask, Client: c.Client,
+		LogLevel: x.LogLevel, Capabilities: x.Capabilities, Notify: c.Notify, Ask: c.Ask, Client: c.Client, Timed: true,
 	}
 }
 

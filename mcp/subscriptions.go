@@ -13,11 +13,11 @@ import (
 // Subscribe implements front.Backend: a gate.Do around what the server has to be asked for it.
 func (b *backend) Subscribe(ctx context.Context, c *front.Call, updated func(params []byte)) (stop func(), err error) {
 	g := (*Gateway)(b)
-	s, leave, refused := b.enter(c.Entry.Server)
+	s, refused := b.enter(c.Entry.Server)
 	if refused != nil {
 		return nil, refused
 	}
-	defer leave()
+	defer s.leave()
 	call := policy.Call{
 		Principal: c.Principal, Action: c.Action, Upstream: c.Entry.Server, Target: c.Entry.Name, Tool: &c.Entry.Tool,
 	}

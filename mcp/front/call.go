@@ -184,6 +184,7 @@ func (x *exchange) call(ctx context.Context, m *rpc.Message, c *era.Context, t t
 	if x.waits(m, call) {
 		result, err = x.wait(ctx, m, call, t.asked)
 	} else {
+		call.Cancel = x.cancel
 		result, err = x.cfg.Backend.Call(ctx, call)
 	}
 	switch {

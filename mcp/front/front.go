@@ -74,6 +74,7 @@ type Call struct {
 	Notify    func(method string, params []byte) // nil: nobody listens
 	Ask       upstream.Ask                       // nil: the caller can be asked nothing
 	Client    *upstream.Client                   // nil: the caller has no session
+	Cancel    context.CancelFunc                 // ends the context that the call is made in; nil: that is not its own
 }
 
 // Authenticator says who a request is from. Its error is an *oauth.Refusal.
@@ -145,7 +146,8 @@ type exchange struct {
 	session *session // nil: modern, or not opened yet
 	link    *link    // the connection it came over; nil: it came by streamable HTTP
 	out     *reply.Reply
-	page    []byte // begins the result; others may have it, so it is not changed. nil: the result is all there is
+	cancel  context.CancelFunc // ends the context that the request is served in
+	page    []byte             // begins the result; others may have it, so it is not changed. nil: the result is all there is
 }
 
 // ServeHTTP serves /mcp and /mcp/{name}, and /sse and /sse/{name} for clients of 2024-11-05.
@@ -302,6 +304,7 @@ func (x *exchange) modern(m *rpc.Message, meta *era.Meta) {
 	ctx, cancel := context.WithCancel(x.r.Context())
 	defer cancel()
 	defer context.AfterFunc(x.closing, cancel)()
+	x.cancel = cancel
 	x.serve(ctx, m, c)
 }
 

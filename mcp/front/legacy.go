@@ -71,16 +71,17 @@ func (x *exchange) request(m *rpc.Message, meta *era.Meta) {
 	c.Client, c.Capabilities, c.LogLevel = x.session.claim, x.session.capabilities, x.session.logLevel()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(x.r.Context()))
 	defer cancel()
-	defer context.AfterFunc(x.closing, cancel)()
-	defer context.AfterFunc(x.session.ended, cancel)()
+	defer context.AfterFunc(x.session.ended, cancel)() // which the gateway's closing is, too
 	if err := x.session.inFlight.Enter(m.ID, flights.Flight{Cancel: cancel}); err != nil {
 		x.turnAway(m, err)
 		return
 	}
-	finish := sync.OnceFunc(func() { x.session.finish(m.ID) })
+	var once sync.Once
+	finish := func() { once.Do(func() { x.session.finish(m.ID) }) }
 	defer finish()
 	x.session.belong(x.out, replay.Call)
 	x.out.Ending = finish // whoever has the answer may use its id again
+	x.cancel = cancel
 	x.serve(ctx, m, c)
 }
 

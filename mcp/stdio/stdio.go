@@ -70,7 +70,7 @@ func New(cfg upstream.Config) (*Server, error) {
 
 // Call implements Server.
 func (s *Server) Call(ctx context.Context, x *upstream.Exchange) (*upstream.Answer, error) {
-	if _, ok := ctx.Deadline(); !ok && x.Ask == nil { // who can be asked has a clock that stands still meanwhile
+	if _, ok := ctx.Deadline(); !ok && !x.Timed && x.Ask == nil { // who can be asked has a clock that stands still meanwhile
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, wire.CallTimeout)
 		defer cancel()

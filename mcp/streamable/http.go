@@ -106,7 +106,7 @@ func (s *Server) Call(ctx context.Context, x *upstream.Exchange) (*upstream.Answ
 	if p == nil {
 		return nil, s.cfg.Fault(upstream.Unreachable, nil, "is not connected yet")
 	}
-	if _, ok := ctx.Deadline(); !ok && x.Ask == nil { // who can be asked has a clock that stands still meanwhile
+	if _, ok := ctx.Deadline(); !ok && !x.Timed && x.Ask == nil { // who can be asked has a clock that stands still meanwhile
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, wire.CallTimeout)
 		defer cancel()

@@ -135,6 +135,9 @@ type Exchange struct {
 	// server that has the extension is told so; others are not.
 	Tasks bool
 
+	// Timed says that whoever made the exchange ends its context in time, though that has no deadline.
+	Timed bool
+
 	// Ask carries what the server asks in the middle of this exchange to its caller; it is not called after Call has
 	// returned. Nil: the caller can be asked nothing, and the server is told so by declaring no such capability to it.
 	Ask Ask
