@@ -152,7 +152,7 @@ func (c *Call) claim() (*era.Result, error) {
 func (c *Call) end(result *era.Result, err error) {
 	c.mu.Lock()
 	c.over, c.result, c.err = true, result, err
-	if c.parked != nil && result != nil && !c.lot.keep(c, len(result.Raw)) {
+	if c.parked != nil && !c.abandoned && result != nil && !c.lot.keep(c, len(result.Raw)) {
 		c.result, c.err = nil, lost()
 	}
 	c.mu.Unlock()

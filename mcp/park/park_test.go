@@ -468,6 +468,12 @@ func TestTheServerGoesOn(t *testing.T) {
 		first = v.run(run(time.Minute, func() (*era.Result, error) { return result("nobody") }))
 		time.Sleep(parkedFor + time.Minute)
 		wantErr(t, v.retry(first.state, `{}`), "expired")
+		first = v.run(func(ctx context.Context, ask upstream.Ask, _ func(string, []byte)) (*era.Result, error) {
+			ask(ctx, era.Elicit, nil)
+			return result("it was done already") // although it was given up
+		})
+		time.Sleep(parkedFor + time.Minute)
+		wantErr(t, v.retry(first.state, `{}`), "expired")
 		if v.lot.waiting() != 0 || v.lot.results != 0 || len(v.lot.owners) != 0 {
 			t.Errorf("left: %d calls, %d bytes, %v", v.lot.waiting(), v.lot.results, v.lot.owners)
 		}
