@@ -11,9 +11,12 @@ import (
 	"github.com/tollgate/tollgate/mcp/upstream"
 )
 
-// streamWithin is how long a question that has no stream to go out on waits for the client to open one. How long the client
-// takes to answer is bounded by the call it is asked for alone: people think, and the server says how long it can wait.
-const streamWithin = 10 * time.Second
+// How long a question waits. Until it is answered its call goes on, and holds its place in the limits of its key: a client
+// that has gone for good does not say so.
+const (
+	streamWithin = 10 * time.Second // for the client to open a stream, when there is none to go out on
+	answerWithin = 10 * time.Minute // for the answer: people think; a server that waits for less says so
+)
 
 // asker returns how a call to a server that is answered by out puts that server's questions to the session's client; nil:
 // the client can be asked nothing.
@@ -40,9 +43,12 @@ func (s *session) ask(ctx context.Context, own *reply.Reply, server, method stri
 	defer s.questions.Withdraw(q.ID)
 	on := s.carry(ctx, own, rpc.AppendRequest(nil, q.ID, method, params))
 	if on != nil {
+		late := time.NewTimer(answerWithin)
+		defer late.Stop()
 		select {
 		case a := <-q.Answer:
 			return a
+		case <-late.C:
 		case <-s.ended.Done():
 		case <-ctx.Done():
 		}

@@ -103,6 +103,9 @@ func (x *exchange) watchAll(m *rpc.Message, member string, watch func(*exchange,
 		if !slices.Contains(asked, text) {
 			asked = append(asked, text)
 		}
+		if len(asked) > updates.Max { // before each of many is compared with all others
+			break
+		}
 	}
 	if list.Kind != '[' || len(asked) > updates.Max {
 		return nil, nil, rpc.BadParams(member + " must be an array of at most 256 strings")

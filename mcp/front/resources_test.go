@@ -197,10 +197,14 @@ func TestListenRefused(t *testing.T) {
 	for i := range updates.Max {
 		many += fmt.Sprintf(`,"x://%d"`, i+1)
 	}
-	for _, list := range []string{`"x://1"`, `{}`, `[1]`, `[["x://1"]]`, `[` + many + `]`} {
+	// Of a list that is too long the rest is not looked at.
+	for list, want := range map[string]string{
+		`"x://1"`: "256 strings", `{}`: "256 strings", `[1]`: "must be strings", `[["x://1"]]`: "must be strings",
+		`[` + many + `]`: "256 strings", `[` + many + `,1]`: "256 strings",
+	} {
 		resp := c.send(t.Context(), "POST", `{"jsonrpc":"2.0","id":"L","method":"subscriptions/listen","params":{"notifications":{"resourceSubscriptions":`+list+`},`+modernMeta+`}}`,
 			"Mcp-Protocol-Version: 2026-07-28", "Mcp-Method: subscriptions/listen")
-		if got := body(t, resp); !strings.Contains(got, `"code":-32602`) {
+		if got := body(t, resp); !strings.Contains(got, `"code":-32602`) || !strings.Contains(got, want) {
 			t.Errorf("%.20s: %s", list, got)
 		}
 	}

@@ -82,6 +82,15 @@ func TestAskWithoutStream(t *testing.T) {
 		}
 		end()
 	})
+	inSession(t, era.V2025Nov, func(t *testing.T, _ *sessions, s *session) {
+		_, _, end := stream(t, s)
+		since := time.Now()
+		got := ask(t.Context(), s)
+		end()
+		if got := <-got; !strings.Contains(got, "before the client had answered") || time.Since(since) != answerWithin {
+			t.Errorf("a client that never answers, after %v: %s", time.Since(since), got)
+		}
+	})
 	inSession(t, era.V2024, func(t *testing.T, _ *sessions, s *session) {
 		got := ask(t.Context(), s)
 		w, _, end := stream(t, s)
