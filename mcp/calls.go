@@ -136,18 +136,26 @@ func (b *backend) Call(ctx context.Context, c *front.Call) (*era.Result, error) 
 		return nil, refused
 	}
 	defer s.leave()
-	within := s.def.Timeout
-	if within == 0 {
-		within = g.cfg.CallTimeout
-	}
-	result, late, err := s.within(ctx, c, within)
+	result, late, err := s.within(ctx, c, s.limit())
 	switch {
 	case err == nil:
 		return result, nil
 	case late:
-		return nil, &rpc.Error{Code: rpc.CodeInternal, Message: "the server did not answer within " + within.String(), Data: because("late")}
+		return nil, s.late()
 	}
 	return g.answer(c, err)
+}
+
+// limit is how long a call on the server may take.
+func (s *served) limit() time.Duration {
+	if s.def.Timeout != 0 {
+		return s.def.Timeout
+	}
+	return s.g.cfg.CallTimeout
+}
+
+func (s *served) late() *rpc.Error {
+	return &rpc.Error{Code: rpc.CodeInternal, Message: "the server did not answer within " + s.limit().String(), Data: because("late")}
 }
 
 // within is do in the time that c has and the life of the server; late means that the time was over.

@@ -57,7 +57,8 @@ type fake struct {
 	gone   int           // hanging calls that were cancelled
 	called chan struct{} // gets a value when a hanging call begins
 
-	play func(context.Context, *upstream.Exchange) (*upstream.Answer, error) // nil: the script is played
+	play  func(context.Context, *upstream.Exchange) (*upstream.Answer, error) // nil: the script is played
+	watch func(context.Context) error                                         // of subscriptions; nil: there are none
 }
 
 func (f *fake) Discover(ctx context.Context) (*upstream.Offer, error) {
@@ -194,7 +195,10 @@ func (f *fake) heard(method string, a *upstream.Answer) {
 	f.got = append(f.got, fmt.Sprintf("%s hears %s %s", f.cfg.Name, method, said))
 }
 
-func (f *fake) Subscribe(context.Context, *upstream.Exchange, func([]byte)) (func(), *upstream.Answer, error) {
+func (f *fake) Subscribe(ctx context.Context, _ *upstream.Exchange, _ func([]byte)) (func(), *upstream.Answer, error) {
+	if f.watch != nil {
+		return nil, nil, f.watch(ctx)
+	}
 	return nil, &upstream.Answer{Error: &upstream.RPCError{Code: -32601, Raw: []byte(`{"code":-32601,"message":"no subscriptions"}`)}}, nil
 }
 

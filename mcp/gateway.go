@@ -20,8 +20,10 @@ import (
 	"github.com/tollgate/tollgate/mcp/upstream"
 )
 
-// drainWithin is the grace of calls in flight on a server that is removed or changed.
-const drainWithin = 30 * time.Second
+const (
+	drainWithin  = 30 * time.Second // the grace of calls in flight on a server that is removed or changed
+	settleWithin = 5 * time.Second  // for calls that were cut to be written down: they have nothing else to do
+)
 
 // Gateway serves MCP to agents and calls the servers behind it. All methods are safe for concurrent use.
 type Gateway struct {
@@ -179,7 +181,8 @@ func (g *Gateway) enter() bool {
 	return true
 }
 
-// Close refuses new calls, waits for those in flight until ctx ends, then closes sessions and stops every child.
+// Close refuses new calls, waits for those in flight until ctx ends, then cuts them, closes sessions and stops every child.
+// What was cut is settled when it returns, so that the ledger can be closed.
 func (g *Gateway) Close(ctx context.Context) error {
 	g.closeMu.Lock()
 	already := g.closed
@@ -208,5 +211,9 @@ func (g *Gateway) Close(ctx context.Context) error {
 		g.drains.Go(func() { s.stop(ctx) })
 	}
 	g.drains.Wait()
+	select {
+	case <-drained:
+	case <-time.After(settleWithin):
+	}
 	return errors.Join(err, g.unmeter())
 }

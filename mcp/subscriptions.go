@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"context"
+	"errors"
 
 	"github.com/tollgate/tollgate/gate"
 	"github.com/tollgate/tollgate/ledger"
@@ -18,10 +19,13 @@ func (b *backend) Subscribe(ctx context.Context, c *front.Call, updated func(par
 		return nil, refused
 	}
 	defer s.leave()
+	timed, cancel := context.WithTimeout(ctx, s.limit()) // the subscription itself outlives ctx
+	defer cancel()
+	defer context.AfterFunc(s.life, cancel)()
 	call := policy.Call{
 		Principal: c.Principal, Action: c.Action, Upstream: c.Entry.Server, Target: c.Entry.Name, Tool: &c.Entry.Tool,
 	}
-	err = g.cfg.Gate.Do(ctx, call, ledger.Hold{}, func(ctx context.Context, p *gate.Permit) error {
+	err = g.cfg.Gate.Do(timed, call, ledger.Hold{}, func(ctx context.Context, p *gate.Permit) error {
 		x := exchangeOf(c, p)
 		x.Tasks = c.Task != ""
 		cancel, a, err := s.up.Subscribe(ctx, x, updated)
@@ -42,6 +46,9 @@ func (b *backend) Subscribe(ctx context.Context, c *front.Call, updated func(par
 	}
 	if stop != nil {
 		stop() // the server has it, the ledger has not: nobody may rely on it
+	}
+	if errors.Is(timed.Err(), context.DeadlineExceeded) && ctx.Err() == nil {
+		return nil, s.late()
 	}
 	_, err = g.answer(c, err)
 	return nil, err
