@@ -32,6 +32,7 @@ type child struct {
 
 	halted context.Context // ends when it is not to run any more
 	halt   context.CancelFunc
+	token  chan struct{} // holds one: one at a time changes what a legacy child is to tell of, in the order it was wanted
 
 	busy int         // calls and watchers that need it; guarded by the server's mu
 	used time.Time   // likewise
@@ -48,7 +49,7 @@ type child struct {
 }
 
 func (s *Server) newChild(k key) *child {
-	c := &child{server: s, key: k}
+	c := &child{server: s, key: k, token: make(chan struct{}, 1)}
 	c.halted, c.halt = context.WithCancel(s.base)
 	return c
 }

@@ -66,10 +66,11 @@ type waiter struct {
 	ctx       context.Context
 	questions sync.WaitGroup
 
-	queue   []*wire.Message // notifications of its own, then the answer
-	bytes   int
-	dropped int
-	signal  chan struct{} // holds one token when queue is not empty
+	queue    []*wire.Message // notifications of its own, then the answer
+	answered bool            // nothing more is for it
+	bytes    int
+	dropped  int
+	signal   chan struct{} // holds one token when queue is not empty
 }
 
 func newPipe(c *child, process *sandbox.Process, permit *gate.Permit) *pipe {
@@ -168,7 +169,8 @@ func (p *pipe) collect(w *waiter) []*wire.Message {
 	return queue
 }
 
-// put adds m to the queue of the request id. Notifications beyond the bounds are dropped, never the answer.
+// put adds m to the queue of the request id. Notifications beyond the bounds are dropped, and any further answer, never the
+// first.
 func (p *pipe) put(id int64, m *wire.Message) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -176,10 +178,11 @@ func (p *pipe) put(id int64, m *wire.Message) {
 	if w == nil {
 		return // given up by its caller
 	}
-	if m.Method != "" && (len(w.queue) >= queueMax || w.bytes+len(m.Raw) > queueBytesMax) {
+	if w.answered || m.Method != "" && (len(w.queue) >= queueMax || w.bytes+len(m.Raw) > queueBytesMax) {
 		w.dropped++
 		return
 	}
+	w.answered = m.Method == ""
 	w.queue = append(w.queue, m)
 	w.bytes += len(m.Raw)
 	select {

@@ -161,6 +161,6 @@ func (p *pipe) setLevel(x *upstream.Exchange) {
 	p.level = x.LogLevel
 	p.mu.Unlock()
 	// Nobody waits for the answer: a child that refuses it logs as it does.
-	r := &wire.Request{ID: p.child.server.ids.Add(1), Method: "logging/setLevel", Params: []byte(`{"level":"` + x.LogLevel + `"}`)}
+	r := &wire.Request{ID: p.child.server.ids.Add(1), Method: "logging/setLevel", Params: wire.Object("level", x.LogLevel)}
 	_ = p.conn.Send(x.Permit, r.Body())
 }

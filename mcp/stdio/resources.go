@@ -56,13 +56,45 @@ func (s *Server) Subscribe(ctx context.Context, x *upstream.Exchange, updated fu
 	})
 	p, err := c.connect(ctx)
 	if err == nil {
-		a, err = c.exchange(ctx, &upstream.Exchange{Permit: x.Permit, Method: "resources/subscribe", Params: ofURI(x.Name)}, p)
+		a, err = c.subscribe(ctx, x, p)
 	}
 	if err != nil || a.Error != nil {
 		end()
 		return nil, a, err
 	}
 	return end, nil, nil
+}
+
+// subscribe asks a legacy child to tell of what x names, behind what is under way.
+func (c *child) subscribe(ctx context.Context, x *upstream.Exchange, p *pipe) (*upstream.Answer, error) {
+	select {
+	case c.token <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-c.token }()
+	return c.exchange(ctx, &upstream.Exchange{Permit: x.Permit, Method: "resources/subscribe", Params: ofURI(x.Name)}, p)
+}
+
+// unsubscribe tells the child that nobody watches the resource, if that is still so when it is its turn.
+func (c *child) unsubscribe(l *launch, uri string) {
+	select {
+	case c.token <- struct{}{}:
+	case <-c.halted.Done():
+		return
+	}
+	defer func() { <-c.token }()
+	c.mu.Lock()
+	watched := len(c.watchers[uri]) > 0
+	c.mu.Unlock()
+	select {
+	case <-l.ready:
+		if l.err == nil && !watched {
+			r := &wire.Request{ID: c.server.ids.Add(1), Method: "resources/unsubscribe", Params: ofURI(uri)}
+			_ = l.pipe.conn.Send(l.pipe.permit, r.Body()) // one that is gone tells of nothing
+		}
+	default: // it is not asked for it when it is up
+	}
 }
 
 func ofURI(uri string) []byte { return append(strictjson.Quote([]byte(`{"uri":`), uri), '}') }
@@ -104,8 +136,7 @@ func (c *child) unwatch(uri string, w *watcher) {
 		w.mu.Unlock()
 	}()
 	if last && l != nil {
-		r := &wire.Request{ID: c.server.ids.Add(1), Method: "resources/unsubscribe", Params: ofURI(uri)}
-		l.tell(r.Body())
+		c.server.begin(func() { c.unsubscribe(l, uri) })
 	}
 }
 
@@ -139,7 +170,9 @@ func (c *child) settled(p *pipe) {
 	}
 	for _, uri := range uris {
 		r := &wire.Request{ID: c.server.ids.Add(1), Method: "resources/subscribe", Params: ofURI(uri)}
-		p.beside(r.Body())
+		if p.conn.Send(p.permit, r.Body()) != nil {
+			return // it is gone already, and the next is asked
+		}
 		c.updated(uri, ofURI(uri)) // it may have changed in between
 	}
 }

@@ -39,11 +39,16 @@ func (s *Server) subscribe(ctx context.Context, x *upstream.Exchange, updated fu
 		child: s.shared, name: x.Name, task: x.Method == upstream.TasksGet, updated: updated, first: make(chan *upstream.Answer, 1),
 	}
 	living, stop := context.WithCancel(s.shared.halted)
-	s.wg.Go(func() {
+	begun := s.begin(func() {
 		defer s.subscriptions.Add(-1)
 		defer stop()
 		sub.run(living)
 	})
+	if !begun {
+		stop()
+		s.subscriptions.Add(-1)
+		return nil, nil, s.cfg.Fault(upstream.Gone, nil, "is being stopped")
+	}
 	timer := time.NewTimer(acknowledgeTimeout)
 	defer timer.Stop()
 	select {
@@ -62,6 +67,17 @@ func (s *Server) subscribe(ctx context.Context, x *upstream.Exchange, updated fu
 	}
 	stop()
 	return nil, nil, err
+}
+
+// begin has Close wait for f; false: it waits already.
+func (s *Server) begin(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.wg.Go(f)
+	return true
 }
 
 // run keeps the subscription until ctx ends or the child refuses it.
