@@ -67,6 +67,9 @@ func (in *session) logged(t *turn, m *wire.Message) {
 		}
 		return
 	}
+	if in.key == (sessionKey{}) {
+		return // all callers share it: the line may be of a call that has ended
+	}
 	only := in.only(func(of *turn) bool { return of.exchange.LogLevel != "" && of.exchange.Notify != nil })
 	if only != nil {
 		only.deliver(m)

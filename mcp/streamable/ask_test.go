@@ -383,6 +383,28 @@ func TestWordsOnTheSessionsStreamOfModernCallers(t *testing.T) {
 	}
 }
 
+// The stream of a server without sessions is everybody's: what it logs there may be of a call of somebody else's.
+func TestLogLineOnASharedStreamIsNobodys(t *testing.T) {
+	script, begun, finish := held()
+	script.Sessions, script.Changes = false, true
+	s := mcptest.Raw(t, script)
+	f, _ := httpFixture(t, s.Server)
+	heard := make(chan string, 8)
+	x := upstreamtest.Tool("one", "{}")
+	x.LogLevel, x.ProgressToken = "info", []byte("1")
+	x.Notify = func(method string, _ []byte) { heard <- method }
+	one := inFlight(t, f, upstreamtest.Alice, x)
+	q := <-begun
+	for !s.SayOn("", `{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"whose?"}}`) {
+	}
+	s.SayOn("", `{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":`+q.ID+`,"progress":1}}`)
+	if got := <-heard; got != "notifications/progress" {
+		t.Errorf("the only call heard %s", got)
+	}
+	close(finish)
+	<-one
+}
+
 func TestServerWithoutSessionsAsksToo(t *testing.T) {
 	upstreamtest.NoLeaks(t)
 	s := mcptest.Raw(t, legacy(mcptest.Script{Tools: []string{}, Streams: true, On: map[string]func(*mcptest.Request){

@@ -20,6 +20,10 @@ import (
 // acknowledgeTimeout bounds the wait for the first message of a stream that tells of resources.
 const acknowledgeTimeout = 30 * time.Second
 
+// overlap is how long the stream of a feed is still read once the next has taken its place: what the server had sent on it
+// before it knew of the next may be on its way, and comes on no other. What is said meanwhile comes twice.
+const overlap = time.Second
+
 // feeds are the streams on which a modern server tells of resources, one per principal.
 type feeds struct {
 	server *Server
@@ -39,6 +43,7 @@ type feed struct {
 	token     chan struct{} // holds one: it is changed by one at a time
 	resources map[string]*watched
 	on        *tap // nil: none. Whoever holds the token
+	before    *tap // likewise; the one whose place it took, which is read for the overlap. Nil: none
 }
 
 // tap is one stream of a feed; it is opened again when it breaks.
@@ -63,7 +68,7 @@ func (fs *feeds) subscribe(ctx context.Context, x *upstream.Exchange, p *wire.Pe
 	if !ok {
 		return nil, upstream.NoSubscriptions(), nil
 	}
-	f, w, release, err := fs.hold(ctx, key, behalf, name)
+	f, w, release, err := fs.hold(ctx, key, behalf, p, name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -85,12 +90,20 @@ func (fs *feeds) subscribe(ctx context.Context, x *upstream.Exchange, p *wire.Pe
 	return func() { once.Do(func() { w.remove(one); fs.unwatch(f, p, name, w) }) }, nil, nil
 }
 
-// turnTo makes next the stream of f. The token of f is held.
+// turnTo makes next the stream of f. Of those before it only the last is still read, and none when nobody watches any
+// more. The token of f is held.
 func (f *feed) turnTo(next *tap) {
-	if f.on != nil {
-		f.on.stop()
+	if f.before != nil {
+		f.before.stop()
 	}
-	f.on = next
+	f.before, f.on = f.on, next
+	switch old := f.before; {
+	case old == nil:
+	case next == nil:
+		old.stop()
+	default:
+		time.AfterFunc(overlap, old.stop)
+	}
 }
 
 func (t *tap) over() bool {
@@ -120,7 +133,7 @@ func (fs *feeds) watch(key sessionKey, behalf, uri string) (*feed, *watched) {
 }
 
 // hold is watch with the token of the feed, which must be given back.
-func (fs *feeds) hold(ctx context.Context, key sessionKey, behalf, uri string) (f *feed, w *watched, release func(), err error) {
+func (fs *feeds) hold(ctx context.Context, key sessionKey, behalf string, p *wire.Peer, uri string) (f *feed, w *watched, release func(), err error) {
 	for {
 		f, w := fs.watch(key, behalf, uri)
 		if w == nil {
@@ -128,7 +141,7 @@ func (fs *feeds) hold(ctx context.Context, key sessionKey, behalf, uri string) (
 		}
 		release, err := hold(ctx, f.token)
 		if err != nil {
-			fs.unwatched(f, uri, w)
+			fs.unwatch(f, p, uri, w) // whoever holds the token may be about to watch
 			return nil, nil, nil, err
 		}
 		fs.mu.Lock()
@@ -154,7 +167,7 @@ func (fs *feeds) watchedIn(f *feed, also string) []string {
 	return uris
 }
 
-// unwatched forgets w if nobody watches, and f with the last resource; false: somebody does.
+// unwatched forgets w if nobody watches, and f with the last resource; false: somebody does. The token of f is held.
 func (fs *feeds) unwatched(f *feed, uri string, w *watched) bool {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -187,9 +200,12 @@ func (fs *feeds) unwatch(f *feed, p *wire.Peer, uri string, w *watched) {
 			return
 		}
 		rest := fs.watchedIn(f, "")
-		if len(rest) == 0 {
+		switch {
+		case len(rest) == 0:
 			f.turnTo(nil)
 			return
+		case !slices.Contains(f.on.names, uri):
+			return // it has been left out already
 		}
 		if next, a, err := fs.open(fs.base, f, p, rest); err == nil && a == nil {
 			f.turnTo(next)

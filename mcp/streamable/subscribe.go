@@ -157,7 +157,7 @@ func (ss *sessions) hold(ctx context.Context, key sessionKey, uri string) (w *wa
 		}
 		release, err := hold(ctx, w.token)
 		if err != nil {
-			ss.unwatched(key, uri, w)
+			ss.unwatch(key, uri, w) // whoever holds the token may be about to watch
 			return nil, nil, err
 		}
 		ss.mu.Lock()
@@ -187,19 +187,18 @@ func (ss *sessions) watch(key sessionKey, uri string) *watched {
 	return w
 }
 
-// unwatched forgets w if nobody watches; false: somebody does.
-func (ss *sessions) unwatched(key sessionKey, uri string, w *watched) bool {
+// unwatched forgets w if nobody watches. The token of w is held.
+func (ss *sessions) unwatched(key sessionKey, uri string, w *watched) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	if !w.empty() {
-		return false
+		return
 	}
 	if of := ss.watched[key]; of[uri] == w {
 		if delete(of, uri); len(of) == 0 {
 			delete(ss.watched, key)
 		}
 	}
-	return true
 }
 
 // unwatch has the server told, in the background, that nobody watches a resource any more, if that is so.
@@ -215,8 +214,12 @@ func (ss *sessions) unwatch(key sessionKey, uri string, w *watched) {
 			return
 		}
 		defer release()
+		if !w.empty() {
+			return
+		}
+		defer ss.unwatched(key, uri, w) // not before: who watches it anew is to ask behind this
 		in := w.in
-		if !ss.unwatched(key, uri, w) || in == nil || !ss.current(in) {
+		if in == nil || !ss.current(in) {
 			return
 		}
 		w.in = nil

@@ -3,9 +3,11 @@ package streamable_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/tollgate/tollgate/gate"
@@ -18,11 +20,16 @@ import (
 
 // subscribe watches uri for p, through the gate as the gateway does.
 func subscribe(f *upstreamtest.Fixture, p *policy.Principal, uri string, updated func([]byte)) (stop func(), a *upstream.Answer, err error) {
+	return subscribeIn(f, p, uri, updated, func(ctx context.Context) context.Context { return ctx })
+}
+
+// subscribeIn is subscribe in what in makes of the context.
+func subscribeIn(f *upstreamtest.Fixture, p *policy.Principal, uri string, updated func([]byte), in func(context.Context) context.Context) (stop func(), a *upstream.Answer, err error) {
 	call := policy.Call{Principal: p, Action: policy.ResourceSubscribe, Upstream: "tracker", Target: uri,
 		Tool: &policy.Tool{Server: "tracker", Name: uri, Kind: "resource"}}
 	err = f.Gate.Do(context.Background(), call, ledger.Hold{}, func(ctx context.Context, permit *gate.Permit) error {
 		var err error
-		stop, a, err = f.Server.Subscribe(ctx, &upstream.Exchange{Permit: permit, Method: "resources/subscribe", Name: uri,
+		stop, a, err = f.Server.Subscribe(in(ctx), &upstream.Exchange{Permit: permit, Method: "resources/subscribe", Name: uri,
 			Params: fmt.Appendf(nil, `{"uri":%q}`, uri), Era: upstream.Modern, Version: mcptest.Modern}, updated)
 		if err == nil {
 			permit.Done(ledger.OK, 0, "")
@@ -171,6 +178,93 @@ func TestSubscriptionsOutliveTheirSession(t *testing.T) {
 				stop()
 				until(s)
 			})
+		})
+	}
+}
+
+// What a server has sent on a stream that is replaced comes on no other: it is read to its end.
+func TestUpdateOnTheWayIsNotLost(t *testing.T) {
+	s := mcptest.Raw(t, mcptest.Script{Watch: "test://"})
+	f, _ := httpFixture(t, s.Server)
+	told, goOn := make(chan string), make(chan struct{})
+	stop, a, err := subscribe(f, upstreamtest.Alice, "test://a", func(params []byte) {
+		told <- string(params)
+		<-goOn
+	})
+	if err != nil || a != nil {
+		t.Fatal(a, err)
+	}
+	defer stop()
+	s.Update("test://a")
+	<-told
+	s.Update("test://a") // waits behind the first
+	_, stopOther := watch(t, f, "test://b")
+	defer stopOther()
+	close(goOn)
+	<-told
+}
+
+// A server that is told of the end of a subscription late has not yet been asked for the next.
+func TestSubscribingAgainComesAfterTheEnd(t *testing.T) {
+	var watching atomic.Bool
+	s := mcptest.Raw(t, legacy(mcptest.Script{Watch: "test://", Streams: true, Sessions: true, On: map[string]func(*mcptest.Request){
+		"resources/subscribe": func(q *mcptest.Request) {
+			watching.Store(true)
+			q.Result(`{}`)
+		},
+		"resources/unsubscribe": func(q *mcptest.Request) {
+			for range 1000 {
+				runtime.Gosched() // what can overtake it does
+			}
+			watching.Store(false)
+			q.Result(`{}`)
+		},
+	}}))
+	f, _ := httpFixture(t, s.Server)
+	_, stop := watch(t, f, "test://a")
+	for range 50 {
+		stop()
+		_, stop = watch(t, f, "test://a")
+	}
+	defer stop()
+	if f.Close(t.Context()); !watching.Load() { // nothing is under way any more
+		t.Error("the server does not know that somebody watches")
+	}
+}
+
+// A caller who gives up waiting leaves alone who is about to watch the same.
+func TestWhoGivesUpTakesNobodyAlong(t *testing.T) {
+	for _, version := range []string{mcptest.Modern, mcptest.Legacy} {
+		t.Run(version, func(t *testing.T) {
+			asked, answer := make(chan struct{}), make(chan struct{})
+			method := map[string]string{mcptest.Modern: "subscriptions/listen", mcptest.Legacy: "resources/subscribe"}[version]
+			s := mcptest.Raw(t, mcptest.Script{Version: version, Sessions: version == mcptest.Legacy, Streams: true, Watch: "test://"})
+			f, _ := httpFixture(t, mcptest.Either(t, func(q *mcptest.Request) *mcptest.RawServer {
+				if q.Method == method {
+					asked <- struct{}{}
+					<-answer
+				}
+				return s
+			}))
+			told, done := make(chan string, 8), make(chan func())
+			go func() {
+				stop, _, _ := subscribe(f, upstreamtest.Alice, "test://a", func(params []byte) { told <- string(params) })
+				done <- stop
+			}()
+			<-asked
+			gone := func(ctx context.Context) context.Context {
+				ctx, cancel := context.WithCancel(ctx)
+				cancel()
+				return ctx
+			}
+			if _, _, err := subscribeIn(f, upstreamtest.Alice, "test://a", func([]byte) {}, gone); err == nil {
+				t.Fatal("whoever has gone has subscribed")
+			}
+			close(answer)
+			stop := <-done
+			defer stop()
+			s.Update("test://a")
+			<-told
 		})
 	}
 }
