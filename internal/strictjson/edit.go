@@ -65,7 +65,11 @@ type Change struct {
 // Rewrite returns the edit that makes all changes to the object value obj of doc. What is not changed keeps its bytes
 // and its place; what is new stands at the end, in the order given.
 func Rewrite(doc []byte, obj Value, changes ...Change) Edit {
-	with := append(make([]byte, 0, obj.End-obj.Start+64), '{')
+	room := obj.End - obj.Start
+	for _, c := range changes {
+		room += len(c.Name) + len(c.Value) + len(`"":,`)
+	}
+	with := append(make([]byte, 0, room), '{')
 	done := make([]bool, len(changes))
 	for name, v := range Members(doc, obj) {
 		i := changeOf(changes, name)

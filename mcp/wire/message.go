@@ -66,6 +66,7 @@ type Message struct {
 	Raw    []byte
 	Method string // empty: a response
 	at     [messageFields]strictjson.Value
+	answer upstream.Answer // what Answer returns
 }
 
 // Parse scans what a server sent: a request, a notification or a response.
@@ -145,16 +146,18 @@ func (m *Message) Answers(id int64) bool {
 	return m.Method == "" && string(m.get(atID)) == strconv.FormatInt(id, 10)
 }
 
-// Answer is m, a response, as an Answer.
+// Answer is m, a response, as an Answer. It is a part of m and made by one call.
 func (m *Message) Answer(status int) *upstream.Answer {
 	if m.at[atResult].Present() {
-		return &upstream.Answer{Result: m.get(atResult)}
+		m.answer.Result = m.get(atResult)
+		return &m.answer
 	}
 	code, err := strconv.Atoi(string(m.get(atCode)))
 	if err != nil { // 1e3, or beyond an int: no code that anything is decided on
 		code = 0
 	}
-	return &upstream.Answer{Error: &upstream.RPCError{Code: code, Raw: m.get(atError), HTTP: status}}
+	m.answer.Error = &upstream.RPCError{Code: code, Raw: m.get(atError), HTTP: status}
+	return &m.answer
 }
 
 // text is the text of the string value v of raw.

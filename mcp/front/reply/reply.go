@@ -27,8 +27,9 @@ type Reply struct {
 	Accepts bool   // the client takes event streams
 	Ending  func() // called before the last message goes out; nil: nothing is
 
-	parent  *Reply // carries what this has to say: the reply of the batch it is a part of, or the stream it goes out on
-	keeps   bool   // of a batch: the answer is kept for it
+	frame   [64]byte // room for what goes around a result
+	parent  *Reply   // carries what this has to say: the reply of the batch it is a part of, or the stream it goes out on
+	keeps   bool     // of a batch: the answer is kept for it
 	kept    []byte
 	lines   bool        // a stream of stdio: a message is a line
 	dropped atomic.Bool // nobody waits for what it has to say
@@ -259,8 +260,9 @@ func (o *Reply) put(parts ...[]byte) {
 
 // Result answers with a result in two parts, the last message.
 func (o *Reply) Result(id, page, rest []byte) {
-	var head [64]byte
-	o.last(http.StatusOK, rpc.AppendHead(head[:0], id), page, rest, []byte{'}'})
+	const brace = len(o.frame) - 1
+	o.frame[brace] = '}'
+	o.last(http.StatusOK, rpc.AppendHead(o.frame[:0:brace], id), page, rest, o.frame[brace:])
 }
 
 // Fail answers with an error, the last message.
@@ -322,8 +324,8 @@ func writeJSON(w http.ResponseWriter, status int, parts ...[]byte) {
 		n += len(p)
 	}
 	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(n))
+	values := []string{"application/json", strconv.Itoa(n)} // one allocation for both
+	h["Content-Type"], h["Content-Length"] = values[:1:1], values[1:]
 	w.WriteHeader(status)
 	_ = deliver(w, parts...) // the client is gone, and nothing is left to do
 }
