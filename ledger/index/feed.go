@@ -68,15 +68,20 @@ func sleep(ctx context.Context, d time.Duration, cut <-chan struct{}) {
 	}
 }
 
-// step stores one batch and reports whether there may be more at once.
+// step stores one batch and reports whether there may be more at once. What comes before a torn frame is stored, too.
 func (ix *Index) step(r *ledger.Reader) (more bool, err error) {
 	ix.feeding.Lock()
 	defer ix.feeding.Unlock()
 	b := &ix.batch
 	b.reset(ix.number)
+	var torn error
 	for b.size < batchMax {
 		e, err := r.Next()
 		if err == io.EOF {
+			break
+		}
+		if _, ok := errors.AsType[*journal.TornError](err); ok {
+			torn = err
 			break
 		}
 		if err != nil {
@@ -85,7 +90,7 @@ func (ix *Index) step(r *ledger.Reader) (more bool, err error) {
 		b.add(&e, r.Payload())
 	}
 	if b.size == 0 {
-		return false, nil
+		return false, torn
 	}
 	if err := ix.store(b, r.Position()); err != nil {
 		clear(ix.lanes) // some may be numbers that were taken back
@@ -93,7 +98,7 @@ func (ix *Index) step(r *ledger.Reader) (more bool, err error) {
 	}
 	ix.number = b.number
 	ix.settle(r.Position(), nil)
-	return b.size == batchMax, nil
+	return b.size == batchMax, torn
 }
 
 // settle says how far the index has come, or why not further.

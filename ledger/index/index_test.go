@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -400,6 +401,37 @@ func TestIndexIsMadeAgainFromTheJournal(t *testing.T) {
 		for _, suffix := range []string{"", "-wal", "-shm"} {
 			os.Remove(index.Path(b.dir) + suffix)
 		}
+	}
+}
+
+// What holds before a torn tail is read, though it is in the batch that the tail ends.
+func TestReadOfATornTail(t *testing.T) {
+	b := open(t, t.TempDir())
+	b.fill()
+	b.caughtUp()
+	want := lines(t, b.ix, index.Filter{})
+	b.close()
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		os.Remove(index.Path(b.dir) + suffix)
+	}
+	segments, _ := filepath.Glob(filepath.Join(b.dir, "*.journal"))
+	last, err := os.OpenFile(segments[len(segments)-1], os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := last.WriteString("half a frame that a dead machine left"); err != nil {
+		t.Fatal(err)
+	}
+	if err := last.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ix, err := index.Read(b.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ix.Close()
+	if got := lines(t, ix, index.Filter{}); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
 
