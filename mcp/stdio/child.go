@@ -202,6 +202,8 @@ func (c *child) live(leaving context.Context, l *launch) {
 		if c.key == (key{}) {
 			c.server.cfg.Heard(upstream.Lost)
 		}
+	}
+	if !left {
 		c.again()
 	}
 }

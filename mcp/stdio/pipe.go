@@ -83,11 +83,11 @@ func newPipe(c *child, process *sandbox.Process, permit *gate.Permit) *pipe {
 	return p
 }
 
-// write writes one message and its line end. A child that does not read is given up.
+// write writes one message as one line: what stands between the tokens of a caller's JSON must not begin another, which the
+// child would take for a message that nobody has decided on. A child that does not read is given up.
 func (p *pipe) write(msg []byte) error {
 	_ = p.process.Stdin.SetWriteDeadline(time.Now().Add(writeTimeout))
-	line := append(msg[:len(msg):len(msg)], '\n')
-	_, err := p.process.Stdin.Write(line)
+	_, err := p.process.Stdin.Write(rpc.AppendLine(make([]byte, 0, len(msg)+1), msg))
 	if err != nil {
 		p.process.Kill() // it is deaf or dying, and perhaps half a line has gone in: nothing sensible can follow
 	}

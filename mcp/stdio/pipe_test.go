@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -141,6 +143,34 @@ func TestAllIsWatchedInTheNextChild(t *testing.T) {
 	if got := subscriptions(t, g, c); len(got) != resources {
 		t.Errorf("%d of %d resources are watched", len(got), resources)
 	}
+}
+
+func TestWatchedChildIsStartedUntilItRuns(t *testing.T) {
+	g, _ := fullChild(t)
+	argv := mcptest.Command("full")
+	link := filepath.Join(t.TempDir(), "server")
+	if err := os.Symlink(argv[0], link); err != nil {
+		t.Fatal(err)
+	}
+	up, err := New(upstream.Config{Gate: g, Name: "s", Command: append([]string{link}, argv[1:]...)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = up.Close(context.Background()) }()
+	told := make(chan string, 8)
+	defer watchAlone(t, g, up, "test://a", func(params []byte) { told <- string(params) })()
+	c := up.onlyChild()
+	first := c.current.pipe
+	if err := os.Remove(link); err != nil {
+		t.Fatal(err)
+	}
+	first.process.Kill()
+	for c.running() != nil { // until a start has failed
+	}
+	if err := os.Symlink(argv[0], link); err != nil {
+		t.Fatal(err)
+	}
+	<-told // that it may have changed meanwhile
 }
 
 func (c *child) running() *pipe {

@@ -177,7 +177,7 @@ func (c *child) settled(p *pipe) {
 	}
 }
 
-// again starts a child that has died again if somebody watches a resource in it.
+// again starts a child that has died, or has not started, again if somebody watches a resource in it.
 func (c *child) again() {
 	c.mu.Lock()
 	watched, wait := len(c.watchers) > 0 && !c.left, max(c.backoff(), 0)

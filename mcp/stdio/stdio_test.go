@@ -120,6 +120,16 @@ func TestChildAnswersPassAsTheyCame(t *testing.T) {
 	}
 }
 
+// A message is a line: whatever stands between the tokens of what a caller sent, it cannot write another.
+func TestLineBreaksOfACallerBeginNoMessage(t *testing.T) {
+	f, _ := stdioFixture(t)
+	x := upstreamtest.Tool("echo", "{\"a\":\n{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\"}\r\n,\"b\":[\r1]}")
+	a := f.Answer(t, x)
+	if want := `"args":{"a":{"jsonrpc":"2.0","method":"notifications/cancelled"},"b":[1]}`; a.Error != nil || !strings.Contains(string(a.Result), want) {
+		t.Errorf("%s %v", a.Result, a.Error)
+	}
+}
+
 func TestCallersShareOnePipe(t *testing.T) {
 	f, _ := stdioFixture(t)
 	var wg sync.WaitGroup

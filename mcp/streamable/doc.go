@@ -24,9 +24,10 @@
 // on whichever stream it comes. The caller's answer goes back under the permit of the exchange it belongs to.
 //
 // Resources are watched in the session of a legacy server, counted by watcher and asked for again in a session that takes
-// the place of a lost one; on one stream per principal of a modern server, replaced by the next before it is closed. After
-// a gap every watcher is told that its resource may have changed. The gateway's own session (legacy) or subscription
-// (modern) hears of changed lists, and so does every other stream.
+// the place of a lost one; on one stream per principal of a modern server. When what is watched changes, the next takes
+// its place. The one before is read on for a moment, because what is on its way comes on no other, so that an update may
+// be told twice. After a gap every watcher is told that its resource may have changed. The gateway's own session (legacy)
+// or subscription (modern) hears of changed lists, and so does every other stream.
 //
 // HTTP+SSE (2024-11-05) is found by a GET that begins with an endpoint, where a POST is refused: such a session is one
 // stream, on which every answer comes, and cannot be taken up again.
