@@ -188,7 +188,7 @@ func (x *exchange) batchParts(parts [][]byte) [][]byte {
 			defer func() { <-slots }()
 			one := *x
 			one.out = reply.PartOf(x.out)
-			one.request(m, meta)
+			one.apart(m.ID, func() { one.request(m, meta) })
 			answers[i] = one.out.Kept()
 		})
 	}

@@ -30,8 +30,11 @@ type link struct {
 	opened  chan struct{} // closed when there is a session
 	session atomic.Pointer[session]
 
-	work    sync.WaitGroup // messages being served
 	flights flights.Set
+
+	mu     sync.Mutex     // guards ending; held when work begins
+	ending bool           // what is being served is waited for, and nothing begins
+	work   sync.WaitGroup // messages being served
 }
 
 // newLink makes the link that x opens. out is its stream. The link ends with the request that opened it or with the
@@ -53,6 +56,25 @@ func (l *link) close() {
 	if s := l.session.Load(); s != nil {
 		l.sessions.close(s)
 	}
+	l.finish()
+}
+
+// begin serves a message of x in its own time; false: the link is ending. A panic ends that message and not the process.
+func (l *link) begin(x *exchange, id []byte, serve func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ending {
+		return false
+	}
+	l.work.Go(func() { x.apart(id, serve) })
+	return true
+}
+
+// finish waits for what is being served. Nothing begins from then on.
+func (l *link) finish() {
+	l.mu.Lock()
+	l.ending = true
+	l.mu.Unlock()
 	l.work.Wait()
 }
 
@@ -108,8 +130,7 @@ func (x *exchange) take(m *rpc.Message, meta *era.Meta) {
 // hear takes a message that is not answered.
 func (l *link) hear(x *exchange, m *rpc.Message) {
 	if m.Method == "notifications/cancelled" {
-		l.flights.Cancel(m.Get(rpc.RequestID))
-		return
+		l.flights.Cancel(m.Get(rpc.RequestID)) // and what came in a batch is the session's
 	}
 	if x.session == nil {
 		return // nobody's, as yet
@@ -126,9 +147,6 @@ func (l *link) start(x *exchange, m *rpc.Message, meta *era.Meta) {
 	f := flights.Flight{Cancel: func() {
 		x.out.Drop() // a client that cancels has stopped waiting
 		cancel()
-		if s := l.session.Load(); s != nil {
-			s.inFlight.Cancel(m.ID)
-		}
 	}}
 	if m.Method == "subscriptions/listen" {
 		f.End = cancel
@@ -138,9 +156,9 @@ func (l *link) start(x *exchange, m *rpc.Message, meta *era.Meta) {
 		x.turnAway(m, err)
 		return
 	}
-	l.work.Go(func() {
+	finish := sync.OnceFunc(func() { l.flights.Leave(m.ID) })
+	begun := l.begin(x, m.ID, func() {
 		defer cancel()
-		finish := sync.OnceFunc(func() { l.flights.Leave(m.ID) })
 		defer finish()
 		x.out.Ending = finish // whoever has the answer may use its id again
 		if l.mixed && meta.Era(nil, m) == upstream.Modern {
@@ -149,12 +167,22 @@ func (l *link) start(x *exchange, m *rpc.Message, meta *era.Meta) {
 		}
 		x.legacy(m, meta)
 	})
+	if !begun {
+		cancel()
+		finish()
+		x.turnAway(m, l.over())
+	}
+}
+
+// over is the answer to what comes when the link is ending.
+func (l *link) over() *rpc.Error {
+	return rpc.Refused(http.StatusServiceUnavailable, "this connection is ending; open another")
 }
 
 // drain waits for the answers that are on their way. Listen streams, which would not end by themselves, end now.
 func (l *link) drain() {
 	l.flights.EndStreams()
-	l.work.Wait()
+	l.finish()
 }
 
 // linksOwnerMax bounds the links that one principal has open at a time and that are told apart by id.

@@ -443,6 +443,82 @@ func TestSSE(t *testing.T) {
 	}
 }
 
+// TestOnePanicEndsOneMessage holds that a message whose service panics is answered, and that the process and the client's
+// other messages go on.
+func TestOnePanicEndsOneMessage(t *testing.T) {
+	f, h := newFront()
+	defer f.Close()
+	h.call = func(context.Context, *Call) (*era.Result, error) { panic("a defect") }
+	p := spawn(t, f, "/stdio")
+	p.say(helloMar)
+	p.hear()
+	for _, say := range []string{legacyCall(1), modernCall(1), "[" + legacyCall(1) + "]"} {
+		p.say(say)
+		if got := p.hear(); !strings.Contains(got, `"id":1,"error":{"code":-32603`) {
+			t.Errorf("%s: %s", say, got)
+		}
+	}
+	p.say(`{"jsonrpc":"2.0","id":1,"method":"ping"}`)
+	if got := p.hear(); !strings.Contains(got, `"id":1,"result"`) {
+		t.Error(got)
+	}
+}
+
+// TestStdioBatchCancelled holds that a call that came in a batch is cancelled as any other.
+func TestStdioBatchCancelled(t *testing.T) {
+	f, s, _ := slowFront(t)
+	p := spawn(t, f, "/stdio")
+	p.say(helloMar)
+	p.hear()
+	p.say("[" + legacyCall(1) + "]")
+	<-s.begun
+	p.say(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`)
+	if got := p.hear(); !strings.Contains(got, `"code":499`) {
+		t.Error(got)
+	}
+}
+
+// TestNothingBeginsOnALinkThatEnds holds that a message that comes while the last answers are awaited is told so.
+func TestNothingBeginsOnALinkThatEnds(t *testing.T) {
+	f, s, _ := slowFront(t)
+	srv := httptest.NewServer(f)
+	defer srv.Close()
+	events, address, leave := sseStream(t, srv.URL, "alice")
+	defer leave()
+	next := func() string {
+		e, err := events.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(e.Data)
+	}
+	postTo(t, address, "alice", helloNov)
+	next()
+	postTo(t, address, "alice", legacyCall(1))
+	<-s.begun
+	l, _ := f.links.Find(address[strings.Index(address, "=")+1:], owner{"1", "alice", ""})
+	ended := make(chan bool)
+	go func() {
+		l.finish()
+		close(ended)
+	}()
+	for begun := true; begun; { // until it is ending
+		begun = l.begin(&exchange{}, nil, func() {})
+	}
+	postTo(t, address, "alice", legacyCall(2))
+	if got := next(); !strings.Contains(got, `"id":2,"error":{"code":503`) {
+		t.Error(got)
+	}
+	close(s.let)
+	if got := next(); !strings.Contains(got, "notifications/progress") {
+		t.Error(got)
+	}
+	if got := next(); !strings.Contains(got, `"id":1,"result"`) {
+		t.Error(got)
+	}
+	<-ended
+}
+
 // FuzzStdio holds that whatever lines come in, what goes out is one message or batch per line, and that nothing panics.
 func FuzzStdio(f *testing.F) {
 	f.Add(helloNov + "\n" + initialized + "\n" + legacyCall(1) + "\n" + modernCall(2))

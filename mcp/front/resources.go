@@ -116,9 +116,11 @@ func (x *exchange) watchAll(m *rpc.Message, member string, watch func(*exchange,
 	for i, text := range asked {
 		slots <- struct{}{}
 		wg.Go(func() {
+			defer func() { <-slots }()
 			one := *x // find may look the space up anew
-			stops[i], _ = watch(&one, text)
-			<-slots
+			var err error
+			defer one.survive(&err)
+			stops[i], err = watch(&one, text)
 		})
 	}
 	wg.Wait()

@@ -77,7 +77,10 @@ func (x *exchange) postSSE() {
 	x.w.WriteHeader(http.StatusAccepted)
 	next := l.exchange(x.r, x.base)
 	if m.Method == "initialize" {
-		l.work.Go(func() { next.take(m, meta) }) // it may wait for servers, and the client for this response
+		// It may wait for servers, and the client for this response.
+		if !l.begin(next, m.ID, func() { next.take(m, meta) }) {
+			next.turnAway(m, l.over())
+		}
 		return
 	}
 	next.take(m, meta)

@@ -108,7 +108,7 @@ func (l *link) read(body io.Reader) error {
 // line takes one line: a message, or a batch of them.
 func (x *exchange) line(line []byte) {
 	if line[0] == '[' {
-		x.link.work.Go(func() { x.batch(line) })
+		x.link.begin(x, nil, func() { x.batch(line) }) // nothing is read any more when the link is ending
 		return
 	}
 	if m, meta := x.message(line); m != nil {

@@ -116,6 +116,18 @@ func (x *exchange) survive(err *error) {
 	}
 }
 
+// apart serves a message on a goroutine that is not its request's own; id is that of the message.
+func (x *exchange) apart(id []byte, serve func()) {
+	var err error
+	defer func() {
+		if e := (*rpc.Error)(nil); errors.As(err, &e) {
+			x.out.Fail(id, e)
+		}
+	}()
+	defer x.survive(&err)
+	serve()
+}
+
 // turnBack records that a request which went on with a call was refused.
 func (x *exchange) turnBack(m *rpc.Message, call *Call, e *rpc.Error) *rpc.Error {
 	x.record(call.Principal, m.Method, call.Entry.Exposed(x.space.Prefixed), e.Message)
