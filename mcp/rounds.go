@@ -39,7 +39,7 @@ type rounds struct {
 }
 
 // rounds asks the caller what the server requires and sends the call again with the answers, under the same permit, until
-// there is a result or an error.
+// there is a result or an error, or the policy does not allow the call any more.
 func (s *served) rounds(ctx context.Context, c *front.Call, x *upstream.Exchange, result *era.Result, clock *clock) (whole, error) {
 	r := &rounds{c: c, clock: clock, pages: map[string]string{}}
 	params := x.Params
@@ -58,6 +58,11 @@ func (s *served) rounds(ctx context.Context, c *front.Call, x *upstream.Exchange
 		}
 		if !looked {
 			n++
+		}
+		// People take their time, and what was allowed before may not be now.
+		if err := s.g.cfg.Gate.Again(ctx, callOf(c)); err != nil {
+			x.Permit.Done(ledger.Failed, 0, "denied")
+			return whole{}, err
 		}
 		x.Params = in.Retry(params, responses)
 		a, err := s.carry(ctx, c, x)
