@@ -258,6 +258,10 @@ func (f *follower) answer(ctx context.Context, t *era.TaskState) error {
 	if err != nil {
 		return err
 	}
+	// As in rounds: the answers are for a call that may have been forbidden meanwhile.
+	if err := f.s.g.cfg.Gate.Again(ctx, callOf(f.rounds.c)); err != nil {
+		return err
+	}
 	b := []byte(`,"inputResponses":{`)
 	for i, q := range fresh {
 		if i > 0 {
