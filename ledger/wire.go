@@ -96,6 +96,11 @@ func putString[T ~string | ~[]byte](b []byte, field int, v T) []byte {
 	if len(v) == 0 {
 		return b
 	}
+	return putItem(b, field, v)
+}
+
+// putItem writes one item of a list or map: unlike a field it is there when it is empty.
+func putItem[T ~string | ~[]byte](b []byte, field int, v T) []byte {
 	b = binary.AppendUvarint(b, uint64(field)<<3|wireBytes)
 	b = binary.AppendUvarint(b, uint64(len(v)))
 	return append(b, v...)
@@ -131,10 +136,10 @@ func (e *Entry) Append(b []byte) []byte {
 	b = putString(b, fSource, e.Source)
 	b = putString(b, fRevision, e.Revision)
 	for _, r := range e.Rules {
-		b = putString(b, fRules, r)
+		b = putItem(b, fRules, r)
 	}
 	for _, l := range e.Limits {
-		b = putString(b, fLimits, l)
+		b = putItem(b, fLimits, l)
 	}
 	b = putInt(b, fAttempt, int64(e.Attempt))
 	b = putBool(b, fCounted, e.Counted)
@@ -166,7 +171,7 @@ func (e *Entry) appendAmounts(b []byte) []byte {
 	for name, price := range e.Prices {
 		var scratch [64]byte
 		item := putInt(putString(scratch[:0], 1, name), 2, int64(price))
-		b = putString(b, fPrices, item)
+		b = putItem(b, fPrices, item)
 	}
 	b = putInt(b, fCost, int64(e.Cost))
 	if e.Quantities != (Quantities{}) {

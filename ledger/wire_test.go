@@ -62,6 +62,16 @@ func TestUnknownFieldsAreSkipped(t *testing.T) {
 	}
 }
 
+// An item of a list or map is not lost for being empty.
+func TestEmptyItemsSurvive(t *testing.T) {
+	e := whole()
+	e.Rules, e.Limits, e.Prices = []string{"", "a"}, []string{""}, map[string]ledger.Nano{"": 0}
+	got, err := ledger.DecodeEntry(e.Append(nil))
+	if err != nil || len(got.Rules) != 2 || len(got.Limits) != 1 || len(got.Prices) != 1 {
+		t.Errorf("%q %q %v %v", got.Rules, got.Limits, got.Prices, err)
+	}
+}
+
 func FuzzDecodeEntry(f *testing.F) {
 	e := whole()
 	f.Add(e.Append(nil))
