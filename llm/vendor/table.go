@@ -7,9 +7,6 @@ const (
 	custom    = "no vendor: what OpenAI's and Anthropic's SDKs expect of a base URL"
 )
 
-// table returns the rows. They are plain data; a new vendor is a new row.
-func table() []Vendor { return vendors[:] }
-
 var (
 	chatOnly   = []Dialect{Chat, Models}
 	chatEmbed  = []Dialect{Chat, Embeddings, Models}
@@ -17,7 +14,7 @@ var (
 	localModel = []Dialect{Chat, Responses, Messages, Embeddings, Models}
 )
 
-// vendors is read only.
+// vendors are the rows, read only. They are plain data; a new vendor is a new row.
 var vendors = [...]Vendor{
 	{
 		Kind: "openai", Root: "https://api.openai.com", Prefix: "/v1", Auth: Bearer, Dialects: openAI,

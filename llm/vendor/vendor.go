@@ -106,10 +106,9 @@ var (
 
 // Kinds returns the kinds of the table, sorted.
 func Kinds() []string {
-	rows := table()
-	kinds := make([]string, 0, len(rows))
-	for i := range rows {
-		kinds = append(kinds, rows[i].Kind)
+	kinds := make([]string, 0, len(vendors))
+	for i := range vendors {
+		kinds = append(kinds, vendors[i].Kind)
 	}
 	slices.Sort(kinds)
 	return kinds
@@ -117,10 +116,9 @@ func Kinds() []string {
 
 // Lookup returns the row of kind. Its error is ErrKind and lists the kinds.
 func Lookup(kind string) (*Vendor, error) {
-	rows := table()
-	for i := range rows {
-		if rows[i].Kind == kind {
-			return &rows[i], nil
+	for i := range vendors {
+		if vendors[i].Kind == kind {
+			return &vendors[i], nil
 		}
 	}
 	return nil, fmt.Errorf("%w %q: write `kind:` as one of %s; kind custom takes any base_url", ErrKind, kind, strings.Join(Kinds(), ", "))
