@@ -3,6 +3,7 @@ package dial
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -50,6 +51,9 @@ type Dialer struct {
 	Private bool          // the operator wrote the address: private ones are allowed
 	Timeout time.Duration // until the connection stands, TLS included
 	Instead string        // dial this instead of what is asked for: host:port, or unix:PATH. No address check
+
+	Roots *x509.CertPool // who may vouch for a server; nil: whom the system trusts
+	Raw   bool           // it is not HTTP that is spoken: no protocol is negotiated with TLS
 }
 
 // DialContext connects to address. Its error is an *Error.
@@ -75,7 +79,11 @@ func (d *Dialer) DialTLSContext(ctx context.Context, network, address string) (n
 	if err != nil {
 		return nil, &Error{err}
 	}
-	conn := tls.Client(raw, &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})
+	cfg := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12, RootCAs: d.Roots}
+	if !d.Raw {
+		cfg.NextProtos = []string{"h2", "http/1.1"}
+	}
+	conn := tls.Client(raw, cfg)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
 		return nil, &Error{err}

@@ -1,6 +1,7 @@
 package dial
 
 import (
+	"crypto/x509"
 	"net/http"
 	"time"
 )
@@ -12,20 +13,38 @@ type Plumbing string
 const (
 	Telemetry Plumbing = "telemetry" // OTLP exporters, to the address in OTEL_EXPORTER_OTLP_*
 	Admin     Plumbing = "admin"     // the command line, to the socket of the running server
+	Sinks     Plumbing = "sinks"     // copies of the ledger, to the addresses under sinks:
 )
 
 // The limits of plumbing.
 const (
 	plumbingTimeout = 10 * time.Second
 	plumbingConns   = 8
+	idleTimeout     = 90 * time.Second
 )
 
 // Client returns an HTTP client for p. instead, when not empty, is dialled whatever the URL says (unix:PATH). The
 // addresses are the operator's own. Redirects are not followed.
 func (p Plumbing) Client(instead string) *http.Client {
-	d := &Dialer{Private: true, Timeout: plumbingTimeout, Instead: instead}
+	return client(&Dialer{Private: true, Timeout: plumbingTimeout, Instead: instead})
+}
+
+// ClientTrusting is Client for servers that the operator's own certificate authorities vouch for; nil: the system's.
+func (p Plumbing) ClientTrusting(roots *x509.CertPool) *http.Client {
+	return client(&Dialer{Private: true, Timeout: plumbingTimeout, Roots: roots})
+}
+
+// Stream returns a dialer for p's connections that do not speak HTTP. roots as for ClientTrusting.
+func (p Plumbing) Stream(roots *x509.CertPool) *Dialer {
+	return &Dialer{Private: true, Timeout: plumbingTimeout, Roots: roots, Raw: true}
+}
+
+func client(d *Dialer) *http.Client {
 	return &http.Client{
-		Transport:     &http.Transport{DialContext: d.DialContext, DialTLSContext: d.DialTLSContext, MaxConnsPerHost: plumbingConns},
+		Transport: &http.Transport{
+			DialContext: d.DialContext, DialTLSContext: d.DialTLSContext, ForceAttemptHTTP2: true,
+			MaxConnsPerHost: plumbingConns, MaxIdleConnsPerHost: plumbingConns, IdleConnTimeout: idleTimeout,
+		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
