@@ -258,10 +258,8 @@ func (p *process) reload(ctx context.Context, next *settings.Setup) error {
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
 	before := p.inForce()
-	for name, value := range settings.Sorted(next.Fixed()) {
-		if was := before.Fixed()[name]; was != value {
-			return fmt.Errorf("%s changed from %q to %q, which needs a restart", name, was, value)
-		}
+	if err := before.Restart(next); err != nil {
+		return err
 	}
 	if err := p.replace(ctx, before, next); err != nil {
 		return errors.Join(err, p.replace(ctx, next, before))

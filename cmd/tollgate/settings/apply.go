@@ -3,6 +3,7 @@ package settings
 import (
 	"fmt"
 	"log/slog"
+	"reflect"
 
 	"github.com/tollgate/tollgate/gate"
 	"github.com/tollgate/tollgate/ledger"
@@ -44,11 +45,36 @@ func (out *Setup) AllLimits(keys []oauth.Key, log *slog.Logger) map[ledger.Scope
 	return all
 }
 
-// Fixed are the settings that a reload cannot change, by the name they have in the file.
+// Fixed are the settings that a reload cannot change, by the name they have in the file; secrets are not among them.
 func (out *Setup) Fixed() map[string]string {
-	return map[string]string{
+	all := map[string]string{
 		"listen": out.Listen, "admin.listen": out.Admin, "public_url": out.PublicURL.String(), "data": out.Data,
 		"durability": string(out.Durability), "timezone": out.Location.String(), "anonymous": out.Anonymous,
 		"hosts and origins": fmt.Sprint(out.Guard.Hosts, out.Guard.Origins),
+		"database":          "", "advertise": "", "offline": "",
 	}
+	if r := out.Replica; r != nil {
+		all["database"], all["advertise"], all["offline"] = r.Place, r.Advertise, r.Offline.String()
+	}
+	return all
+}
+
+// Restart says what of next, which was made after out, takes a restart to come into force; nil: nothing does.
+func (out *Setup) Restart(next *Setup) error {
+	for name, value := range Sorted(next.Fixed()) {
+		if was := out.Fixed()[name]; was != value {
+			return fmt.Errorf("%s changed from %q to %q, which needs a restart", name, was, value)
+		}
+	}
+	if out.Replica == nil {
+		return nil
+	}
+	for name, same := range map[string]bool{
+		"database": reflect.DeepEqual(out.Replica.Database, next.Replica.Database), "secret_key": reflect.DeepEqual(out.Replica.SecretKey, next.Replica.SecretKey),
+	} {
+		if !same {
+			return fmt.Errorf("the secret in %s changed, which needs a restart", name)
+		}
+	}
+	return nil
 }

@@ -34,6 +34,23 @@ type File struct {
 	// Data is the directory of the journal, the index and the minted keys. Default ./data.
 	Data string `yaml:"data"`
 
+	// Database is what makes this gateway one of several replicas, which share keys, links and limits in it: the URL of a
+	// PostgreSQL database, postgres://user@host:5432/name, or a reference to it when it holds a password. Default: this
+	// gateway stands alone.
+	Database string `yaml:"database"`
+
+	// SecretKey is a reference to the secret that all replicas share; 32 characters or more. With database it is required.
+	SecretKey string `yaml:"secret_key"`
+
+	// Advertise is host:port at which the other replicas reach listen of this one: a call that waits and a session of an older
+	// client are passed on to the replica that has them. The network between them is to be private. Port 0 stands for the
+	// one that listen has got. With database it is required.
+	Advertise string `yaml:"advertise"`
+
+	// Offline is how long a replica goes on without contact with the database, and so how long a revoked key may still work
+	// there; 1s to 60s. Then it refuses all calls until the database is back. Default 5s.
+	Offline Duration `yaml:"offline"`
+
 	// Durability says when an entry must be on disk: overlap (before the first byte of the answer is shown), strict (before
 	// the call leaves) or relaxed (within 100 ms). Default overlap.
 	Durability string `yaml:"durability"`

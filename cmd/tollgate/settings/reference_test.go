@@ -39,8 +39,8 @@ func loadReference(t *testing.T) *Setup {
 		t.Fatal(err)
 	}
 	write("policies/base.yaml", string(rules))
-	for _, name := range []string{"GROQ_API_KEY", "OPENAI_API_KEY", "WORK_OPENAI_API_KEY", "FILES_TOKEN", "INTERNAL_TOKEN", "INTERNAL_KEY", "CI_BOT_KEY"} {
-		t.Setenv(name, "the-value-of-"+name)
+	for _, name := range []string{"GROQ_API_KEY", "OPENAI_API_KEY", "WORK_OPENAI_API_KEY", "FILES_TOKEN", "INTERNAL_TOKEN", "INTERNAL_KEY", "CI_BOT_KEY", "TOLLGATE_SECRET_KEY"} {
+		t.Setenv(name, "the-value-of-the-variable-"+name)
 	}
 	catalog, err := price.Embedded()
 	if err != nil {

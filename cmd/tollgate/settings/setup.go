@@ -35,6 +35,7 @@ type Setup struct {
 	Durability ledger.Durability
 	Location   *time.Location
 	Anonymous  string
+	Replica    *Replica // nil: the gateway stands alone
 
 	Routes      llm.Routes
 	Servers     []mcp.Server
@@ -64,6 +65,7 @@ func Prepare(s *Source, catalog *price.Catalog) (*Setup, error) {
 	}
 	out.addresses(s)
 	out.storage(s)
+	out.replicas(s)
 	out.providers(s, catalog)
 	out.aliases(s)
 	out.toolServers(s)
