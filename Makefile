@@ -15,9 +15,12 @@ run: build ## start the gateway: the starter when there is no ./tollgate.yaml
 build: ## build bin/tollgate
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/tollgate ./cmd/tollgate
 
+# A real PostgreSQL stands beside the tests: TOLLGATE_TEST_DATABASE, else the installed server, else Debian's when we are root.
+WITHPOSTGRES = $(GO) run ./conformance/withpostgres
+
 test: ## all tests that need no peers, then the core again under the race detector
-	$(GO) test $(TESTFLAGS) ./...
-	$(GO) test -race -short $(TESTFLAGS) $(CORE)
+	$(WITHPOSTGRES) $(GO) test $(TESTFLAGS) ./...
+	$(WITHPOSTGRES) $(GO) test -race -short $(TESTFLAGS) $(CORE)
 
 check: ## formatting, vet, staticcheck, the rules of the house, known vulnerabilities
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }

@@ -35,6 +35,7 @@ var onlyBy = map[string][]string{
 	"github.com/expr-lang/expr":           {"policy"},
 	"modernc.org/sqlite":                  {"ledger", "oauth"},
 	"github.com/dgraph-io/ristretto/v2":   {"oauth", "policy", "mcp", "llm"},
+	"github.com/jackc/pgx/v5":             {"internal/postgres", "ledger", "oauth"},
 	"github.com/spf13/cobra":              {"cmd"},
 	"go.yaml.in/yaml/v3":                  {"cmd", "policy", "internal", "conformance"},
 	"github.com/fsnotify/fsnotify":        {"cmd"},

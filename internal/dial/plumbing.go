@@ -14,6 +14,7 @@ const (
 	Telemetry Plumbing = "telemetry" // OTLP exporters, to the address in OTEL_EXPORTER_OTLP_*
 	Admin     Plumbing = "admin"     // the command line, to the socket of the running server
 	Sinks     Plumbing = "sinks"     // copies of the ledger, to the addresses under sinks:
+	Database  Plumbing = "database"  // PostgreSQL, to the address in database:
 )
 
 // The limits of plumbing.
@@ -22,6 +23,9 @@ const (
 	plumbingConns   = 8
 	idleTimeout     = 90 * time.Second
 )
+
+// Dialer returns a dialer for p, for protocols that are not HTTP. The addresses are the operator's own.
+func (p Plumbing) Dialer() *Dialer { return &Dialer{Private: true, Timeout: plumbingTimeout} }
 
 // Client returns an HTTP client for p. instead, when not empty, is dialled whatever the URL says (unix:PATH). The
 // addresses are the operator's own. Redirects are not followed.
