@@ -76,6 +76,7 @@ type Ledger struct {
 	macs     sync.Pool // *digester
 	drafts   sync.Pool // *draft
 	turned   turnedAway
+	keeps    keeps         // who still reads what
 	closing  chan struct{} // closed by Close
 	once     sync.Once     // for closing
 	kept     chan struct{} // closed when the goroutine that stores checkpoints has ended

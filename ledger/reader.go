@@ -19,11 +19,13 @@ type Reader struct {
 	writer  journal.Writer // of the last entry…
 	name    string         // …and its name
 	payload []byte         // …and its bytes
+	keeper  *keeper        // what it has not read is kept; nil: nobody removes
 }
 
-// Reader reads the ledger's entries after a position, as far as they are on disk, while more are appended.
+// Reader reads the ledger's entries after a position, as far as they are on disk, while more are appended. What it has
+// not read is kept until it is closed.
 func (l *Ledger) Reader(from journal.Position) *Reader {
-	return &Reader{cursor: journal.NewCursor(l.dir, from), journal: l.journal, decoder: newDecoder()}
+	return &Reader{cursor: journal.NewCursor(l.dir, from), journal: l.journal, decoder: newDecoder(), keeper: l.keeps.reader(from)}
 }
 
 // NewReader reads the entries of a directory that no process writes to.
@@ -42,6 +44,7 @@ func (r *Reader) Next() (Entry, error) {
 		return Entry{}, err
 	}
 	r.payload = f.Payload
+	r.keeper.passed(f.End.Segment)
 	e, err := r.decoder.decode(f.Payload)
 	if err != nil {
 		return e, fmt.Errorf("frame %d of journal segment %d: %w", f.Seq, f.End.Segment, err)
@@ -78,8 +81,11 @@ func (r *Reader) Wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// Close releases the open file.
-func (r *Reader) Close() error { return r.cursor.Close() }
+// Close releases the open file, and what was kept for the reader.
+func (r *Reader) Close() error {
+	r.keeper.release()
+	return r.cursor.Close()
+}
 
 // End is the end of what is on disk.
 func (l *Ledger) End() journal.Position {

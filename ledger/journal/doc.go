@@ -18,14 +18,15 @@
 //
 //	segment = header frame* zero*
 //
-//	header = magic      8 bytes   "TGJRNL01"
+//	header = magic      8 bytes   "TGJRNL02"
 //	         writer    16 bytes   UUID, one for each start of the process
 //	         first      8 bytes   sequence of the first frame; 1 for a writer's first segment
 //	         before    32 bytes   chain value before the first frame
 //	         checksum   4 bytes   CRC32C of the 64 bytes above
 //
 //	frame  = length     4 bytes   of the payload; 0 means the end: preallocated space follows
-//	         checksum   4 bytes   CRC32C of length, sequence, chain and payload
+//	         checksum   4 bytes   CRC32C of all the rest
+//	         synced     8 bytes   sequence of the writer's last frame that was on the disk when this one was made; 0: none
 //	         sequence   8 bytes   counts the writer's frames from 1
 //	         chain     32 bytes   SHA-256(chain before ‖ sequence ‖ payload)
 //	         payload

@@ -16,9 +16,9 @@ import (
 const PayloadBytesMax = 1 << 20
 
 const (
-	magic       = "TGJRNL01"
+	magic       = "TGJRNL02"
 	headerBytes = 8 + 16 + 8 + 32 + 4
-	frameBytes  = 4 + 4 + 8 + 32 // before the payload
+	frameBytes  = 4 + 4 + 8 + 8 + 32 // before the payload
 )
 
 // Writer names one start of one process.
@@ -84,21 +84,23 @@ func begin(w Writer, last Chain) Chain {
 	return sha256.Sum256(b[:])
 }
 
-// appendFrame appends the frame of payload to b and returns the new chain value.
+// appendFrame appends the frame of payload to b and returns the new chain value. synced is the last sequence that is on
+// the disk.
 //
 // The chain's input (chain before ‖ sequence ‖ payload) is laid out where the frame goes, so that one call hashes it
 // without a copy: the sequence and chain fields of the frame are then put in their places before the payload.
-func appendFrame(b []byte, before Chain, seq uint64, payload []byte) ([]byte, Chain) {
+func appendFrame(b []byte, before Chain, seq, synced uint64, payload []byte) ([]byte, Chain) {
 	start := len(b)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(payload)))
 	b = append(b, 0, 0, 0, 0) // checksum
+	b = binary.LittleEndian.AppendUint64(b, synced)
 	b = append(b, before[:]...)
 	b = binary.LittleEndian.AppendUint64(b, seq)
 	b = append(b, payload...)
 	f := b[start:]
-	chain := Chain(sha256.Sum256(f[8:]))
-	binary.LittleEndian.PutUint64(f[8:], seq)
-	copy(f[16:], chain[:])
+	chain := Chain(sha256.Sum256(f[16:]))
+	binary.LittleEndian.PutUint64(f[16:], seq)
+	copy(f[24:], chain[:])
 	binary.LittleEndian.PutUint32(f[4:], checksum(f[:4], f[8:]))
 	return b, chain
 }
@@ -130,10 +132,10 @@ func parseFrame(b []byte, before Chain, seq uint64) (payload []byte, chain Chain
 	if checksum(f[:4], f[8:]) != binary.LittleEndian.Uint32(f[4:]) {
 		return nil, chain, 0, fmt.Errorf("%w: it does not match its checksum", errTorn)
 	}
-	if got := binary.LittleEndian.Uint64(f[8:]); got != seq {
+	if got := binary.LittleEndian.Uint64(f[16:]); got != seq {
 		return nil, chain, 0, fmt.Errorf("%w: sequence %d where %d belongs", errTorn, got, seq)
 	}
-	copy(chain[:], f[16:])
+	copy(chain[:], f[24:])
 	if chain != next(before, seq, payload) {
 		return nil, chain, 0, fmt.Errorf("%w: it does not continue the hash chain", errTorn)
 	}

@@ -122,7 +122,7 @@ func (j *Journal) Stage(payload []byte) (Ticket, error) {
 		return Ticket{}, ErrClosed
 	}
 	j.staged.seq++
-	j.tail, j.staged.chain = appendFrame(j.tail, j.staged.chain, j.staged.seq, payload)
+	j.tail, j.staged.chain = appendFrame(j.tail, j.staged.chain, j.staged.seq, j.syncedSeq.Load(), payload)
 	j.tailBytes.Store(int64(len(j.tail)))
 	return Ticket{j.staged.seq, j.group}, nil
 }

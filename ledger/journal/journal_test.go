@@ -239,7 +239,7 @@ func FuzzCursor(f *testing.F) {
 	good, _ := disk.ReadFile(segmentName(1))
 	f.Add(good)
 	f.Add(good[:len(good)-5])
-	f.Add([]byte("TGJRNL01"))
+	f.Add([]byte("TGJRNL02"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		disk := durabletest.New()
 		if err := disk.Replace(segmentName(1), b); err != nil {

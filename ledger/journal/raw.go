@@ -29,8 +29,8 @@ func ReadRaw(b []byte) (r Raw, rest []byte, err error) {
 	if checksum(f[:4], f[8:]) != binary.LittleEndian.Uint32(f[4:]) {
 		return r, nil, fmt.Errorf("%w: it does not match its checksum", errTorn)
 	}
-	r = Raw{Seq: binary.LittleEndian.Uint64(f[8:]), Payload: f[frameBytes:], Bytes: f}
-	copy(r.Chain[:], f[16:])
+	r = Raw{Seq: binary.LittleEndian.Uint64(f[16:]), Payload: f[frameBytes:], Bytes: f}
+	copy(r.Chain[:], f[24:])
 	return r, b[len(f):], nil
 }
 
@@ -40,7 +40,7 @@ func (r *Raw) Follows(before Chain) bool { return r.Chain == next(before, r.Seq,
 // AppendRaw appends the frame of payload, the one after before, to b and returns its chain value. It is for tests and for
 // whoever writes frames elsewhere than to a Journal.
 func AppendRaw(b []byte, before Chain, seq uint64, payload []byte) ([]byte, Chain) {
-	return appendFrame(b, before, seq, payload)
+	return appendFrame(b, before, seq, 0, payload)
 }
 
 // Begin is the chain value before the first frame of w in a journal whose last chain value is last.
