@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/internal/durable"
+	"github.com/tollgate/tollgate/internal/durabletest"
 	"github.com/tollgate/tollgate/ledger"
+	"github.com/tollgate/tollgate/ledger/journal"
 	"github.com/tollgate/tollgate/policy"
 )
 
@@ -110,4 +112,37 @@ func BenchmarkFloor(b *testing.B) {
 			offset = (offset + entry) % (size - entry)
 		}
 	}
+}
+
+// BenchmarkRead is what an entry costs a start, a checkpoint, the index and each sink.
+func BenchmarkRead(b *testing.B) {
+	disk := durabletest.New()
+	l, err := ledger.Open(ledger.Config{Storage: disk, Durability: ledger.Relaxed})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for range 1000 {
+		r, err := l.Reserve(context.Background(), toolCall(), &policy.Decision{Rules: []string{"all"}, Revision: "r1"}, ledger.Hold{Cost: 5})
+		if err == nil {
+			err = r.Post(ledger.Outcome{Status: ledger.OK})
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		r := ledger.NewReader(disk, journal.Position{})
+		n := 0
+		for range r.All() {
+			n++
+		}
+		if r.Close(); n != 2000 {
+			b.Fatal(n)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/2000, "ns/entry")
 }

@@ -306,7 +306,7 @@ func (b *book) apply(e *Entry) error {
 		if h == nil {
 			return fmt.Errorf("entry %s ends %s, which is not open: it was never reserved or has ended before", e.ID, e.Resolves)
 		}
-		b.settle(h, e.settled(h), e.Time.UnixNano())
+		b.settle(h, settled(e, h), e.Time.UnixNano())
 	}
 	return nil
 }
@@ -315,7 +315,7 @@ func (b *book) apply(e *Entry) error {
 func (b *book) holdOf(e *Entry) (*hold, error) {
 	h := &hold{
 		id: e.ID, at: max(e.Time.UnixNano(), b.last), slot: e.Action.Counted(),
-		who: e.Who.principal(), parent: e.Parent, trace: e.Trace, onBehalf: e.OnBehalf,
+		who: principalOf(&e.Who), parent: e.Parent, trace: e.Trace, onBehalf: e.OnBehalf,
 	}
 	who := principalKey(&e.Who)
 	h.lane = b.account(who).lane(laneKey{e.Action, e.Upstream, e.Target})
@@ -343,7 +343,7 @@ func (h *hold) extend(e *Entry) {
 }
 
 // settled is what e, the end of h, says was used.
-func (e *Entry) settled(h *hold) limits.Amounts {
+func settled(e *Entry, h *hold) limits.Amounts {
 	if e.Kind == Voided {
 		return limits.Amounts{}
 	}

@@ -122,7 +122,7 @@ func (c *checkpoint) book(loc *time.Location) *book {
 		h := &hold{
 			id: sh.ID, at: sh.At, lane: b.account(accountKeyOf(sh.Account)).lane(laneKeyOf(sh.Lane)),
 			expected: amountsOf(sh.Expected), worst: amountsOf(sh.Worst), hard: sh.Hard, slot: sh.Slot,
-			who: sh.Who.principal(), parent: sh.Parent, trace: sh.Trace, onBehalf: sh.OnBehalf,
+			who: principalOf(&sh.Who), parent: sh.Parent, trace: sh.Trace, onBehalf: sh.OnBehalf,
 		}
 		for _, k := range sh.Rules {
 			h.rules = append(h.rules, b.account(accountKeyOf(k)).lane(laneKey{}))

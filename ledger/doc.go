@@ -26,7 +26,7 @@
 // # Reading
 //
 // Everything else reads entries that are on disk by a Reader: the index for queries (ledger/index), checks, sinks. The
-// arithmetic of limits is ledger/limits, the files are ledger/journal, the form of an entry in them stands in wire.go.
+// arithmetic of limits is ledger/limits, the files are ledger/journal, what an entry says and its form in them is ledger/entry.
 //
 // # Known limits
 //

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/internal/durable"
+	"github.com/tollgate/tollgate/ledger/entry"
 	"github.com/tollgate/tollgate/ledger/journal"
 	"github.com/tollgate/tollgate/ledger/limits"
 	"github.com/tollgate/tollgate/policy"
@@ -104,7 +105,7 @@ func Open(cfg Config) (*Ledger, error) {
 	options := journal.Options{Writer: journal.Writer(NewID(l.cfg.Now())), SegmentBytes: cfg.SegmentBytes, Gather: gather}
 	var from journal.Position
 	l.book, from = restored(l.dir, l.cfg.Location)
-	decoder := newDecoder()
+	decoder := entry.NewDecoder()
 	l.journal, l.recovery.Journal, err = journal.Open(l.dir, from, options, func(f journal.Frame) error { return l.replay(&decoder, f) })
 	if err != nil {
 		return nil, fmt.Errorf("open ledger %s: %w", cfg.Dir, err)
@@ -182,8 +183,8 @@ func digestKey(dir durable.Dir) ([]byte, error) {
 }
 
 // replay takes an entry that the journal holds.
-func (l *Ledger) replay(d *decoder, f journal.Frame) error {
-	e, err := d.decode(f.Payload)
+func (l *Ledger) replay(d *entry.Decoder, f journal.Frame) error {
+	e, err := d.Decode(f.Payload)
 	if err != nil {
 		return fmt.Errorf("journal frame %d of segment %d: %w", f.Seq, f.End.Segment, err)
 	}
@@ -208,7 +209,7 @@ func (l *Ledger) postInterrupted() error {
 		if _, err := l.journal.Stage(e.Append(nil)); err != nil {
 			return err
 		}
-		l.book.settle(h, e.settled(h), now.UnixNano())
+		l.book.settle(h, settled(&e, h), now.UnixNano())
 	}
 	l.recovery.Interrupted = len(open)
 	if len(open) == 0 {

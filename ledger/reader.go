@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/internal/durable"
+	"github.com/tollgate/tollgate/ledger/entry"
 	"github.com/tollgate/tollgate/ledger/journal"
 )
 
@@ -15,7 +16,7 @@ import (
 type Reader struct {
 	cursor  *journal.Cursor
 	journal *journal.Journal // nil: nobody writes
-	decoder decoder
+	decoder entry.Decoder
 	writer  journal.Writer // of the last entry…
 	name    string         // …and its name
 	payload []byte         // …and its bytes
@@ -25,12 +26,12 @@ type Reader struct {
 // Reader reads the ledger's entries after a position, as far as they are on disk, while more are appended. What it has
 // not read is kept until it is closed.
 func (l *Ledger) Reader(from journal.Position) *Reader {
-	return &Reader{cursor: journal.NewCursor(l.dir, from), journal: l.journal, decoder: newDecoder(), keeper: l.keeps.reader(from)}
+	return &Reader{cursor: journal.NewCursor(l.dir, from), journal: l.journal, decoder: entry.NewDecoder(), keeper: l.keeps.reader(from)}
 }
 
 // NewReader reads the entries of a directory that no process writes to.
 func NewReader(dir durable.Dir, from journal.Position) *Reader {
-	return &Reader{cursor: journal.NewCursor(dir, from), decoder: newDecoder()}
+	return &Reader{cursor: journal.NewCursor(dir, from), decoder: entry.NewDecoder()}
 }
 
 // Next returns the next entry, or io.EOF when there is none yet.
@@ -45,7 +46,7 @@ func (r *Reader) Next() (Entry, error) {
 	}
 	r.payload = f.Payload
 	r.keeper.passed(f.End.Segment)
-	e, err := r.decoder.decode(f.Payload)
+	e, err := r.decoder.Decode(f.Payload)
 	if err != nil {
 		return e, fmt.Errorf("frame %d of journal segment %d: %w", f.Seq, f.End.Segment, err)
 	}

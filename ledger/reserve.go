@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/tollgate/tollgate/ledger/entry"
 	"github.com/tollgate/tollgate/ledger/journal"
 	"github.com/tollgate/tollgate/ledger/limits"
 	"github.com/tollgate/tollgate/policy"
@@ -86,7 +87,7 @@ const unbounded = 2 * limits.AmountMax
 func (l *Ledger) begin(e *Entry, c *policy.Call, d *policy.Decision, kind Kind) error {
 	*e = Entry{
 		Kind: kind, Time: c.Now, Who: whoOf(c.Principal), OnBehalf: clip(c.OnBehalf), Source: clip(c.Source),
-		Action: c.Action, Upstream: clip(c.Upstream), Target: clip(c.Target), Attempt: c.Attempt, Trace: parseTrace(c.TraceID),
+		Action: c.Action, Upstream: clip(c.Upstream), Target: clip(c.Target), Attempt: c.Attempt, Trace: entry.ParseTrace(c.TraceID),
 	}
 	if e.Time.IsZero() {
 		e.Time = l.cfg.Now()
@@ -281,7 +282,7 @@ func (r *Reservation) end(kind Kind, o Outcome) error {
 	defer l.discard(draft)
 	e := &draft.entry
 	h.entry(e, kind, now)
-	e.Cost, e.Quantities, e.Estimated = clampNano(o.Usage.Cost), o.Usage.Quantities.clamped(), o.Usage.Estimated
+	e.Cost, e.Quantities, e.Estimated = clampNano(o.Usage.Cost), o.Usage.Quantities.Clamped(), o.Usage.Estimated
 	e.Status, e.Code, e.Latency, e.Detail = o.Status, o.Code, o.Latency, clip(o.Detail)
 	wire := draft.encode()
 	t, err := func() (journal.Ticket, error) {
@@ -295,7 +296,7 @@ func (r *Reservation) end(kind Kind, o Outcome) error {
 			return t, unwritable(err)
 		}
 		r.ended = true
-		a := e.settled(h)
+		a := settled(e, h)
 		for c := range h.counters() {
 			c.Add(h.at, used(&a, c.Limit.Unit)-h.taken(&c.Limit))
 		}
@@ -311,11 +312,3 @@ func (r *Reservation) end(kind Kind, o Outcome) error {
 }
 
 func clampNano(n Nano) Nano { return Nano(min(max(int64(n), 0), limits.AmountMax)) }
-
-// clamped is q without what cannot be.
-func (q Quantities) clamped() Quantities {
-	for _, v := range q.fields() {
-		*v = min(max(*v, 0), limits.AmountMax)
-	}
-	return q
-}

@@ -1,4 +1,4 @@
-package ledger
+package entry
 
 import (
 	"encoding/binary"
@@ -118,7 +118,7 @@ func putTime(b []byte, t int64) []byte {
 	return binary.LittleEndian.AppendUint64(b, uint64(t))
 }
 
-// Append appends e as a journal payload, which DecodeEntry reads, to b. It allocates nothing but b's growth.
+// Append appends e as a journal payload, which Decode reads, to b. It allocates nothing but b's growth.
 func (e *Entry) Append(b []byte) []byte {
 	b = putInt(b, fKind, int64(e.Kind))
 	b = putID(b, fID, e.ID)
@@ -241,24 +241,25 @@ func nextField(b []byte) (f wire, rest []byte, err error) {
 	return f, nil, fmt.Errorf("not an entry: wire type %d", tag&7)
 }
 
-// DecodeEntry reads an entry from a journal payload. Fields it does not know are skipped. It keeps nothing of b.
-func DecodeEntry(b []byte) (Entry, error) {
-	var d decoder
-	return d.decode(b)
+// Decode reads an entry from a journal payload. Fields it does not know are skipped. It keeps nothing of b.
+func Decode(b []byte) (Entry, error) {
+	var d Decoder
+	return d.Decode(b)
 }
 
 // namesMax bounds what a decoder remembers.
 const namesMax = 10_000
 
-// decoder reads entries and makes each text that occurs again and again only once: names of keys, targets, rules. The
-// zero decoder makes every text anew.
-type decoder struct {
+// Decoder reads entries and makes each text that occurs again and again only once: names of keys, targets, rules. The
+// zero Decoder makes every text anew. It is for one goroutine.
+type Decoder struct {
 	names map[string]string
 }
 
-func newDecoder() decoder { return decoder{map[string]string{}} }
+// NewDecoder returns a decoder that remembers.
+func NewDecoder() Decoder { return Decoder{map[string]string{}} }
 
-func (d *decoder) name(b []byte) string {
+func (d *Decoder) name(b []byte) string {
 	if s, ok := d.names[string(b)]; ok {
 		return s
 	}
@@ -272,7 +273,8 @@ func (d *decoder) name(b []byte) string {
 	return s
 }
 
-func (d *decoder) decode(b []byte) (Entry, error) {
+// Decode reads an entry as the function Decode does.
+func (d *Decoder) Decode(b []byte) (Entry, error) {
 	var e Entry
 	for len(b) > 0 {
 		f, rest, err := nextField(b)
@@ -290,7 +292,7 @@ func (d *decoder) decode(b []byte) (Entry, error) {
 	return e, nil
 }
 
-func (d *decoder) set(e *Entry, f *wire) error {
+func (d *Decoder) set(e *Entry, f *wire) error {
 	if text := e.text(f.field); text != nil {
 		*text = d.name(f.bytes)
 		return nil

@@ -1,11 +1,10 @@
-package ledger
+package entry
 
 import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"time"
-	"unicode/utf8"
 
 	"github.com/tollgate/tollgate/policy"
 )
@@ -59,33 +58,7 @@ type Who struct {
 	Client   string `json:"client,omitempty"`
 }
 
-func whoOf(p *policy.Principal) Who {
-	if p == nil {
-		return Who{}
-	}
-	return Who{clip(p.Customer), clip(p.Team), clip(p.Key), clip(p.KeyID), clip(p.User), clip(p.Client)}
-}
-
-// textBytesMax bounds each text of an entry: some are the caller's choice, such as the address of a resource. What is
-// longer is cut, and two that agree so far are one to limits.
-const textBytesMax = 1024
-
-func clip(s string) string {
-	if len(s) <= textBytesMax {
-		return s
-	}
-	n := textBytesMax
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n]
-}
-
-func (w *Who) principal() *policy.Principal {
-	return &policy.Principal{Customer: w.Customer, Team: w.Team, Key: w.Key, KeyID: w.KeyID, User: w.User, Client: w.Client}
-}
-
-// Entry is one line of the ledger. Its JSON is the public form; limits.Amounts of money are integers in nano-USD.
+// Entry is one line of the ledger. Its JSON is the public form; amounts of money are integers in nano-USD.
 type Entry struct {
 	ID       ID            `json:"id"`
 	Time     time.Time     `json:"time"`

@@ -1,4 +1,4 @@
-package ledger_test
+package entry_test
 
 import (
 	"encoding/json"
@@ -8,21 +8,20 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tollgate/tollgate/internal/durabletest"
-	"github.com/tollgate/tollgate/ledger"
-	"github.com/tollgate/tollgate/ledger/journal"
-	"github.com/tollgate/tollgate/policy"
+	"github.com/tollgate/tollgate/ledger/entry"
 )
 
+var noon = time.Date(2026, 11, 14, 12, 0, 0, 0, time.UTC)
+
 // whole is an entry with every field set.
-func whole() ledger.Entry {
-	e := ledger.Entry{
-		ID: ledger.NewID(noon), Time: noon, Kind: ledger.Posted, Resolves: ledger.NewID(noon), Parent: ledger.NewID(noon),
-		Trace: ledger.TraceID{1, 2}, Who: ledger.Who{Customer: "acme", Team: "platform", Key: "bot", KeyID: "k1", User: "ann", Client: "cli/1"},
+func whole() entry.Entry {
+	e := entry.Entry{
+		ID: entry.NewID(noon), Time: noon, Kind: entry.Posted, Resolves: entry.NewID(noon), Parent: entry.NewID(noon),
+		Trace: entry.TraceID{1, 2}, Who: entry.Who{Customer: "acme", Team: "platform", Key: "bot", KeyID: "k1", User: "ann", Client: "cli/1"},
 		OnBehalf: "bot", Source: "203.0.113.7", Action: "llm.chat", Upstream: "openai", Target: "gpt-5", Rules: []string{"a", "b"},
-		Limits: []string{"a/key"}, Revision: "r1", Attempt: 2, Counted: true, Digest: ledger.Digest{3},
-		Hold: 1, Worst: 2, HoldTokens: 3, WorstTokens: 4, PriceList: "2026-11", Prices: map[string]ledger.Nano{"input": 5, "output": 6},
-		Cost: 7, Estimated: true, Status: ledger.Cut, Code: 200, Latency: 42 * time.Millisecond, Detail: "cut short",
+		Limits: []string{"a/key"}, Revision: "r1", Attempt: 2, Counted: true, Digest: entry.Digest{3},
+		Hold: 1, Worst: 2, HoldTokens: 3, WorstTokens: 4, PriceList: "2026-11", Prices: map[string]entry.Nano{"input": 5, "output": 6},
+		Cost: 7, Estimated: true, Status: entry.Cut, Code: 200, Latency: 42 * time.Millisecond, Detail: "cut short",
 	}
 	q := reflect.ValueOf(&e.Quantities).Elem()
 	for i := range q.NumField() {
@@ -39,12 +38,12 @@ func TestEntrySurvivesTheJournal(t *testing.T) {
 			t.Errorf("the test leaves %s out", name)
 		}
 	}
-	got, err := ledger.DecodeEntry(e.Append(nil))
+	got, err := entry.Decode(e.Append(nil))
 	if err != nil || !reflect.DeepEqual(got, e) {
 		t.Errorf("got  %+v\nwant %+v\n%v", got, e, err)
 	}
 	e.Cost, e.Latency = -7, -1 // varints of what is below zero
-	if got, err := ledger.DecodeEntry(e.Append(nil)); err != nil || got.Cost != -7 || got.Latency != -1 {
+	if got, err := entry.Decode(e.Append(nil)); err != nil || got.Cost != -7 || got.Latency != -1 {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
@@ -57,7 +56,7 @@ func TestUnknownFieldsAreSkipped(t *testing.T) {
 	wire = append(wire, 0xfa, 0x07, 0x02, 'h', 'i')         // bytes
 	wire = append(wire, 0xf9, 0x07, 1, 2, 3, 4, 5, 6, 7, 8) // fixed64
 	wire = append(wire, 0xfd, 0x07, 1, 2, 3, 4)             // fixed32
-	if got, err := ledger.DecodeEntry(wire); err != nil || !reflect.DeepEqual(got, e) {
+	if got, err := entry.Decode(wire); err != nil || !reflect.DeepEqual(got, e) {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
@@ -65,24 +64,24 @@ func TestUnknownFieldsAreSkipped(t *testing.T) {
 // An item of a list or map is not lost for being empty.
 func TestEmptyItemsSurvive(t *testing.T) {
 	e := whole()
-	e.Rules, e.Limits, e.Prices = []string{"", "a"}, []string{""}, map[string]ledger.Nano{"": 0}
-	got, err := ledger.DecodeEntry(e.Append(nil))
+	e.Rules, e.Limits, e.Prices = []string{"", "a"}, []string{""}, map[string]entry.Nano{"": 0}
+	got, err := entry.Decode(e.Append(nil))
 	if err != nil || len(got.Rules) != 2 || len(got.Limits) != 1 || len(got.Prices) != 1 {
 		t.Errorf("%q %q %v %v", got.Rules, got.Limits, got.Prices, err)
 	}
 }
 
-func FuzzDecodeEntry(f *testing.F) {
+func FuzzDecode(f *testing.F) {
 	e := whole()
 	f.Add(e.Append(nil))
 	f.Add([]byte{0x08, 0x02})
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		e, err := ledger.DecodeEntry(b)
+		e, err := entry.Decode(b)
 		if err != nil {
 			return
 		}
-		again, err := ledger.DecodeEntry(e.Append(nil))
+		again, err := entry.Decode(e.Append(nil))
 		if err != nil || fmt.Sprint(again) != fmt.Sprint(e) {
 			t.Fatalf("%+v\n%+v\n%v", e, again, err)
 		}
@@ -95,10 +94,10 @@ func FuzzDecodeEntry(f *testing.F) {
 // The public form of an entry.
 func TestEntryJSON(t *testing.T) {
 	e := whole()
-	e.ID, _ = ledger.ParseID("019a8250-0000-7000-8000-000000000001")
-	e.Resolves, _ = ledger.ParseID("019a8250-0000-7000-8000-000000000002")
-	e.Parent = ledger.ID{}
-	e.Quantities = ledger.Quantities{InputTokens: 7, Calls: 1}
+	e.ID, _ = entry.ParseID("019a8250-0000-7000-8000-000000000001")
+	e.Resolves, _ = entry.ParseID("019a8250-0000-7000-8000-000000000002")
+	e.Parent = entry.ID{}
+	e.Quantities = entry.Quantities{InputTokens: 7, Calls: 1}
 	b, err := json.Marshal(e)
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +113,7 @@ func TestEntryJSON(t *testing.T) {
 	if string(b) != want {
 		t.Errorf("got  %s\nwant %s", b, want)
 	}
-	b, err = json.Marshal(ledger.Entry{ID: e.ID, Time: noon, Kind: ledger.Denied, Detail: "no"})
+	b, err = json.Marshal(entry.Entry{ID: e.ID, Time: noon, Kind: entry.Denied, Detail: "no"})
 	if err != nil || strings.Contains(string(b), "principal") || strings.Contains(string(b), "latency") {
 		t.Errorf("%s, %v", b, err)
 	}
@@ -129,37 +128,4 @@ func BenchmarkEncode(b *testing.B) {
 		buf = e.Append(buf[:0])
 	}
 	b.SetBytes(int64(len(buf)))
-}
-
-// BenchmarkRead is what an entry costs a start, a checkpoint, the index and each sink.
-func BenchmarkRead(b *testing.B) {
-	disk := durabletest.New()
-	l, err := ledger.Open(ledger.Config{Storage: disk, Durability: ledger.Relaxed})
-	if err != nil {
-		b.Fatal(err)
-	}
-	for range 1000 {
-		r, err := l.Reserve(ctx, toolCall(), &policy.Decision{Rules: []string{"all"}, Revision: "r1"}, ledger.Hold{Cost: 5})
-		if err == nil {
-			err = r.Post(ledger.Outcome{Status: ledger.OK})
-		}
-		if err != nil {
-			b.Fatal(err)
-		}
-	}
-	if err := l.Close(); err != nil {
-		b.Fatal(err)
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		r := ledger.NewReader(disk, journal.Position{})
-		n := 0
-		for range r.All() {
-			n++
-		}
-		if r.Close(); n != 2000 {
-			b.Fatal(n)
-		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/2000, "ns/entry")
 }

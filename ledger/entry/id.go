@@ -1,4 +1,4 @@
-package ledger
+package entry
 
 import (
 	"encoding/hex"
@@ -60,8 +60,8 @@ func (id *ID) UnmarshalText(b []byte) error {
 // TraceID is a W3C trace id. The zero TraceID is none.
 type TraceID [16]byte
 
-// parseTrace reads 32 hex digits; anything else is no trace.
-func parseTrace(s string) (t TraceID) {
+// ParseTrace reads 32 hex digits; anything else is no trace.
+func ParseTrace(s string) (t TraceID) {
 	if len(s) == 2*len(t) {
 		if _, err := hex.Decode(t[:], []byte(s)); err != nil {
 			return TraceID{}
@@ -81,4 +81,4 @@ func (t TraceID) String() string {
 func (t TraceID) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
-func (t *TraceID) UnmarshalText(b []byte) error { *t = parseTrace(string(b)); return nil }
+func (t *TraceID) UnmarshalText(b []byte) error { *t = ParseTrace(string(b)); return nil }
