@@ -22,10 +22,25 @@ func newCounter(scope Scope, limit Limit, now int64, loc *time.Location) *counte
 
 // SetLimits replaces all attached limits. Balances are untouched: they derive from entries, so a limit that appears
 // finds its window filled. A Limit that was not parsed is parsed here; one that cannot be refuses every call under it.
+// Users are named in scopes as people name them; when one of them cannot be given a pseudonym, calls for users are refused
+// until he can.
 func (l *Ledger) SetLimits(attached map[Scope][]Limit) {
+	l.setting.Lock()
+	defer l.setting.Unlock()
+	l.setLimits(attached)
+}
+
+// setLimits is SetLimits. The caller holds setting.
+func (l *Ledger) setLimits(given map[Scope][]Limit) {
+	attached, named, err := l.pseudonymous(given)
+	l.unnamed.Store(nil)
+	if err != nil {
+		l.unnamed.Store(&given)
+	}
 	now := l.cfg.Now().UnixNano()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.named = named
 	l.reattach(attached, max(now, l.book.last))
 }
 
@@ -98,7 +113,7 @@ func (l *Ledger) attach(all []*counter) {
 	for _, c := range all {
 		fresh[c] = true
 		l.counters[c.scope] = append(l.counters[c.scope], c)
-		for _, a := range l.book.scopes[c.scope] {
+		for a := range l.accounts(c.scope) {
 			for _, ln := range a.lanes {
 				if c.counts(&ln.key) {
 					ln.attach(c)
@@ -222,7 +237,7 @@ func (r *reading) fresh(now int64, loc *time.Location) (day, month *counter) {
 
 // Spend reads what the principal's key, team and customer have spent or hold in the calendar day and month of now.
 func (l *Ledger) Spend(p *policy.Principal, now time.Time) policy.Spend {
-	who := whoOf(p)
+	who := whoOf(p, "")
 	k := principalKey(&who)
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -150,6 +150,7 @@ type hold struct {
 	slot     bool           // it counts as a call under way
 
 	who      *policy.Principal // these are repeated in the entries that follow
+	user     string            // what stands in them for who's user
 	parent   ID
 	trace    TraceID
 	onBehalf string
@@ -159,7 +160,7 @@ type hold struct {
 func (h *hold) entry(e *Entry, kind Kind, now time.Time) {
 	k := &h.lane.key
 	*e = Entry{
-		ID: NewID(now), Time: now, Kind: kind, Resolves: h.id, Parent: h.parent, Trace: h.trace, Who: whoOf(h.who),
+		ID: NewID(now), Time: now, Kind: kind, Resolves: h.id, Parent: h.parent, Trace: h.trace, Who: whoOf(h.who, h.user),
 		OnBehalf: h.onBehalf, Action: k.action, Upstream: k.upstream, Target: k.target,
 	}
 }
@@ -315,7 +316,7 @@ func (b *book) apply(e *Entry) error {
 func (b *book) holdOf(e *Entry) (*hold, error) {
 	h := &hold{
 		id: e.ID, at: max(e.Time.UnixNano(), b.last), slot: e.Action.Counted(),
-		who: principalOf(&e.Who), parent: e.Parent, trace: e.Trace, onBehalf: e.OnBehalf,
+		who: principalOf(&e.Who), user: e.Who.User, parent: e.Parent, trace: e.Trace, onBehalf: e.OnBehalf,
 	}
 	who := principalKey(&e.Who)
 	h.lane = b.account(who).lane(laneKey{e.Action, e.Upstream, e.Target})

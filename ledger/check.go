@@ -198,7 +198,7 @@ func (l *Ledger) sameAs(b *book) error {
 
 // fill puts into c what the book has for it, without attaching it. The caller holds mu.
 func (l *Ledger) fill(c *counter) {
-	for _, a := range l.book.scopes[c.scope] {
+	for a := range l.accounts(c.scope) {
 		for _, ln := range a.lanes {
 			if !c.counts(&ln.key) {
 				continue

@@ -94,7 +94,7 @@ func (b *book) checkpoint(end journal.Position) *checkpoint {
 		sh := storedHold{
 			ID: h.id, At: h.at, Account: h.lane.account.key.stored(), Lane: h.lane.key.stored(),
 			Expected: storedAmounts(h.expected), Worst: storedAmounts(h.worst), Hard: h.hard, Slot: h.slot,
-			Who: whoOf(h.who), Parent: h.parent, Trace: h.trace, OnBehalf: h.onBehalf,
+			Who: whoOf(h.who, h.user), Parent: h.parent, Trace: h.trace, OnBehalf: h.onBehalf,
 		}
 		for _, ln := range h.rules {
 			sh.Rules = append(sh.Rules, ln.account.key.stored())
@@ -122,7 +122,7 @@ func (c *checkpoint) book(loc *time.Location) *book {
 		h := &hold{
 			id: sh.ID, at: sh.At, lane: b.account(accountKeyOf(sh.Account)).lane(laneKeyOf(sh.Lane)),
 			expected: amountsOf(sh.Expected), worst: amountsOf(sh.Worst), hard: sh.Hard, slot: sh.Slot,
-			who: principalOf(&sh.Who), parent: sh.Parent, trace: sh.Trace, onBehalf: sh.OnBehalf,
+			who: principalOf(&sh.Who), user: sh.Who.User, parent: sh.Parent, trace: sh.Trace, onBehalf: sh.OnBehalf,
 		}
 		for _, k := range sh.Rules {
 			h.rules = append(h.rules, b.account(accountKeyOf(k)).lane(laneKey{}))

@@ -28,6 +28,11 @@
 // Everything else reads entries that are on disk by a Reader: the index for queries (ledger/index), checks, sinks. The
 // arithmetic of limits is ledger/limits, the files are ledger/journal, what an entry says and its form in them is ledger/entry.
 //
+// # People
+//
+// A user's name stands nowhere in a journal, a checkpoint or the index: Subjects gives a pseudonym for it, which is
+// resolved when entries are shown. What calls carry stands there as a keyed digest only.
+//
 // # Known limits
 //
 // Use is kept in memory by principal and target: rows of seconds to months, a few kilobytes for each pair in daily use,

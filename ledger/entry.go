@@ -35,6 +35,8 @@ type Outcome struct {
 	Usage   Usage
 	Latency time.Duration
 	Detail  string // short, no payload, no secret
+	Result  Digest // of the answer; zero: not taken
+	Payload string // what is kept of the payload; empty: nothing was captured
 }
 
 // Limit is one parsed limit: an amount of a unit in a window.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tollgate/tollgate/internal/durable"
@@ -35,7 +36,8 @@ type Config struct {
 	Dir        string
 	Durability Durability     // empty: Overlap
 	Location   *time.Location // of calendar windows; nil: UTC
-	DigestKey  []byte         // keys the argument digests; empty: one is made and kept in Dir
+	DigestKey  []byte         // keys the digests of what calls carry; empty: one is made and kept in Dir
+	Subjects   Subjects       // what stands in entries for users; nil: their names do
 	Now        func() time.Time
 
 	Storage      durable.Dir // what Dir stands for; tests break it. nil: the disk
@@ -74,18 +76,21 @@ type Ledger struct {
 	dir      durable.Dir
 	journal  *journal.Journal
 	recovery Recovery
-	macs     sync.Pool // *digester
+	macs     digesters
 	drafts   sync.Pool // *draft
 	turned   turnedAway
-	keeps    keeps         // who still reads what
-	closing  chan struct{} // closed by Close
-	once     sync.Once     // for closing
-	kept     chan struct{} // closed when the goroutine that stores checkpoints has ended
+	keeps    keeps                             // who still reads what
+	unnamed  atomic.Pointer[map[Scope][]Limit] // limits whose users have no pseudonym yet; nil: none, see SetLimits
+	setting  sync.Mutex                        // held by SetLimits, before mu
+	closing  chan struct{}                     // closed by Close
+	once     sync.Once                         // for closing
+	kept     chan struct{}                     // closed when the goroutine that stores checkpoints has ended
 
 	// mu guards all below. It is never held over I/O: an entry is staged under it, so that the journal has entries in
 	// the order their limits were checked in, and written after.
 	mu       sync.Mutex
 	book     *book
+	named    map[Scope]string     // the names of users that limits are attached to, under which their use stands in journals of old
 	counters map[Scope][]*counter // by what they are attached to, limits first, in the order of the config
 	readings map[Scope]*reading   // for Spend, made when first asked for
 	rules    map[policy.RuleLimit]*ruleLimit
@@ -161,7 +166,7 @@ func prepare(cfg Config) (*Ledger, error) {
 		closing:  make(chan struct{}),
 		kept:     make(chan struct{}),
 	}
-	l.macs.New = func() any { return newDigester(cfg.DigestKey) }
+	l.macs.key = cfg.DigestKey
 	l.drafts.New = func() any { return &draft{wire: make([]byte, 0, 1024)} }
 	return l, nil
 }

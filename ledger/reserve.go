@@ -45,13 +45,13 @@ func (l *Ledger) Reserve(ctx context.Context, c *policy.Call, d *policy.Decision
 		return nil, err
 	}
 	e.Hold, e.HoldTokens, e.PriceList, e.Prices = h.Cost, h.Tokens, h.PriceList, h.Prices
-	e.Digest = l.Digest(c.Args)
+	e.Digest = l.macs.digest(e.Who.Customer, c.Args)
 	r := &Reservation{ledger: l, id: c.ID}
 	r.hold = hold{
 		id: e.ID, slot: c.Action.Counted(),
 		expected: limits.Amounts{Nano: int64(h.Cost), Tokens: h.Tokens},
 		worst:    limits.Amounts{Nano: max(worst(int64(h.Worst)), int64(h.Cost)), Tokens: max(worst(h.WorstTokens), h.Tokens)},
-		who:      c.Principal, parent: e.Parent, trace: e.Trace, onBehalf: e.OnBehalf,
+		who:      c.Principal, user: e.Who.User, parent: e.Parent, trace: e.Trace, onBehalf: e.OnBehalf,
 	}
 	var laid []policy.RuleLimit
 	if d != nil {
@@ -85,8 +85,12 @@ const unbounded = 2 * limits.AmountMax
 
 // begin fills e with what a call and its decision say.
 func (l *Ledger) begin(e *Entry, c *policy.Call, d *policy.Decision, kind Kind) error {
+	user, err := l.pseudonym(c.Principal)
+	if err != nil && kind != Denied {
+		return err
+	}
 	*e = Entry{
-		Kind: kind, Time: c.Now, Who: whoOf(c.Principal), OnBehalf: clip(c.OnBehalf), Source: clip(c.Source),
+		Kind: kind, Time: c.Now, Who: whoOf(c.Principal, user), OnBehalf: clip(c.OnBehalf), Source: clip(c.Source),
 		Action: c.Action, Upstream: clip(c.Upstream), Target: clip(c.Target), Attempt: c.Attempt, Trace: entry.ParseTrace(c.TraceID),
 	}
 	if e.Time.IsZero() {
@@ -95,7 +99,6 @@ func (l *Ledger) begin(e *Entry, c *policy.Call, d *policy.Decision, kind Kind) 
 	if d != nil {
 		e.Rules, e.Revision = d.Rules, d.Revision
 	}
-	var err error
 	if c.ID == "" {
 		e.ID = NewID(e.Time)
 	} else if e.ID, err = ParseID(c.ID); err != nil || e.ID.IsZero() {
@@ -284,6 +287,7 @@ func (r *Reservation) end(kind Kind, o Outcome) error {
 	h.entry(e, kind, now)
 	e.Cost, e.Quantities, e.Estimated = clampNano(o.Usage.Cost), o.Usage.Quantities.Clamped(), o.Usage.Estimated
 	e.Status, e.Code, e.Latency, e.Detail = o.Status, o.Code, o.Latency, clip(o.Detail)
+	e.Result, e.Payload = o.Result, o.Payload
 	wire := draft.encode()
 	t, err := func() (journal.Ticket, error) {
 		l.mu.Lock()

@@ -596,7 +596,7 @@ func TestDigestIsKeyed(t *testing.T) {
 	digest := func(key, args string) string {
 		l, disk := inMemory(t, ledger.Config{DigestKey: []byte(key)})
 		defer checked(t, l, disk)
-		return l.Digest([]byte(args)).String()
+		return l.Digest("", []byte(args)).String()
 	}
 	if a, b := digest("k", `{"a":1}`), digest("k", `{"a":1}`); a != b || len(a) != 64 {
 		t.Errorf("%s and %s", a, b)

@@ -71,13 +71,13 @@ func DecodeEntry(b []byte) (Entry, error) { return entry.Decode(b) }
 // Peek reads the fields at the start of a journal payload. It allocates nothing and costs a hundredth of DecodeEntry.
 func Peek(payload []byte) (Peeked, error) { return entry.Peek(payload) }
 
-// whoOf is p as entries have it.
-func whoOf(p *policy.Principal) Who {
+// whoOf is p as entries have it, where user stands for the user.
+func whoOf(p *policy.Principal, user string) Who {
 	if p == nil {
 		return Who{}
 	}
 	return Who{
-		Customer: clip(p.Customer), Team: clip(p.Team), Key: clip(p.Key), KeyID: clip(p.KeyID), User: clip(p.User), Client: clip(p.Client),
+		Customer: clip(p.Customer), Team: clip(p.Team), Key: clip(p.Key), KeyID: clip(p.KeyID), User: user, Client: clip(p.Client),
 	}
 }
 

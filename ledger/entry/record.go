@@ -54,7 +54,7 @@ type Who struct {
 	Team     string `json:"team,omitempty"`
 	Key      string `json:"key,omitempty"`
 	KeyID    string `json:"key_id,omitempty"`
-	User     string `json:"user,omitempty"`
+	User     string `json:"user,omitempty"` // a pseudonym, see Subjects; in journals of old the name
 	Client   string `json:"client,omitempty"`
 }
 
@@ -77,7 +77,7 @@ type Entry struct {
 	Revision string        `json:"revision,omitempty"`
 	Attempt  int           `json:"attempt,omitempty"`
 	Counted  bool          `json:"counted,omitempty"` // it counts against limits on calls
-	Digest   Digest        `json:"digest,omitzero"`   // keyed HMAC of the arguments
+	Digest   Digest        `json:"digest,omitzero"`   // keyed HMAC of the arguments, see Ledger.Digest
 
 	Hold        Nano            `json:"hold,omitempty"`  // expected cost
 	Worst       Nano            `json:"worst,omitempty"` // held by hard limits; absent when none is on the call's path
@@ -93,6 +93,8 @@ type Entry struct {
 	Code       int           `json:"code,omitempty"`
 	Latency    time.Duration `json:"-"` // latency_ms
 	Detail     string        `json:"detail,omitempty"`
+	Result     Digest        `json:"result_digest,omitzero"` // keyed HMAC of the answer, where payloads are captured
+	Payload    string        `json:"payload,omitempty"`      // what was kept of the call's payload: see ledger/payload
 
 	Writer string `json:"writer,omitempty"` // of the journal, known when read from it
 	Seq    uint64 `json:"seq,omitempty"`

@@ -24,6 +24,7 @@ import (
 //	  string price_list = 28; map<string, int64> prices = 29;
 //	  int64 cost = 30;      Quantities quantities = 31; bool estimated = 32;
 //	  string status = 33;   int32 code = 34;      int64 latency = 35;  string detail = 36; // nanoseconds
+//	  bytes result = 37;    string payload = 38;
 //	}
 //	message Quantities {
 //	  int64 input = 1; int64 cache_read = 2; int64 cache_write = 3; int64 cache_write_1h = 4; int64 output = 5;
@@ -67,6 +68,8 @@ const (
 	fCode
 	fLatency
 	fDetail
+	fResult
+	fPayload
 )
 
 // The wire types of Protocol Buffers that are used.
@@ -150,7 +153,11 @@ func (e *Entry) Append(b []byte) []byte {
 	b = putString(b, fStatus, e.Status)
 	b = putInt(b, fCode, int64(e.Code))
 	b = putInt(b, fLatency, int64(e.Latency))
-	return putString(b, fDetail, e.Detail)
+	b = putString(b, fDetail, e.Detail)
+	if e.Result != (Digest{}) {
+		b = putString(b, fResult, e.Result[:])
+	}
+	return putString(b, fPayload, e.Payload)
 }
 
 func (w *Who) appendTo(b []byte) []byte {
@@ -316,6 +323,8 @@ func (d *Decoder) set(e *Entry, f *wire) error {
 		copy(e.Trace[:], f.bytes)
 	case fDigest:
 		copy(e.Digest[:], f.bytes)
+	case fResult:
+		copy(e.Result[:], f.bytes)
 	case fAction:
 		e.Action = policy.Action(d.name(f.bytes))
 	case fStatus:
@@ -369,6 +378,8 @@ func (e *Entry) text(field int) *string {
 		return &e.Revision
 	case fPriceList:
 		return &e.PriceList
+	case fPayload:
+		return &e.Payload
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ func whole() entry.Entry {
 		OnBehalf: "bot", Source: "203.0.113.7", Action: "llm.chat", Upstream: "openai", Target: "gpt-5", Rules: []string{"a", "b"},
 		Limits: []string{"a/key"}, Revision: "r1", Attempt: 2, Counted: true, Digest: entry.Digest{3},
 		Hold: 1, Worst: 2, HoldTokens: 3, WorstTokens: 4, PriceList: "2026-11", Prices: map[string]entry.Nano{"input": 5, "output": 6},
-		Cost: 7, Estimated: true, Status: entry.Cut, Code: 200, Latency: 42 * time.Millisecond, Detail: "cut short",
+		Cost: 7, Estimated: true, Status: entry.Cut, Code: 200, Latency: 42 * time.Millisecond, Detail: "cut short", Result: entry.Digest{4}, Payload: "full",
 	}
 	q := reflect.ValueOf(&e.Quantities).Elem()
 	for i := range q.NumField() {
@@ -109,7 +109,7 @@ func TestEntryJSON(t *testing.T) {
 		`"limits":["a/key"],"revision":"r1","attempt":2,"counted":true,` +
 		`"digest":"0300000000000000000000000000000000000000000000000000000000000000","hold":1,"worst":2,"hold_tokens":3,` +
 		`"worst_tokens":4,"price_list":"2026-11","prices":{"input":5,"output":6},"cost":7,` +
-		`"quantities":{"input_tokens":7,"calls":1},"estimated":true,"outcome":"cut","code":200,"detail":"cut short","latency_ms":42}`
+		`"quantities":{"input_tokens":7,"calls":1},"estimated":true,"outcome":"cut","code":200,"detail":"cut short","result_digest":"0400000000000000000000000000000000000000000000000000000000000000","payload":"full","latency_ms":42}`
 	if string(b) != want {
 		t.Errorf("got  %s\nwant %s", b, want)
 	}
