@@ -38,7 +38,10 @@ func (a *Authenticator) Authenticate(r *http.Request) (*policy.Principal, error)
 		return nil, errNoKey
 	}
 	g := a.keys.lookup(credential)
-	if g == nil || !g.live(a.keys.now) {
+	switch lost := a.keys.contact.lost(); {
+	case lost && (g == nil || !g.holder.key.Declared):
+		return nil, errUnsure
+	case g == nil || !g.live(a.keys.now):
 		return nil, errBadKey
 	}
 	return g.holder.principal, nil

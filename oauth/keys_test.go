@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tollgate/tollgate/internal/postgres"
+	"github.com/tollgate/tollgate/internal/postgrestest"
 	"github.com/tollgate/tollgate/internal/secret"
 	"github.com/tollgate/tollgate/policy"
 )
@@ -28,19 +30,57 @@ type desk struct {
 	now  atomic.Int64 // nanoseconds since the epoch
 	log  bytes.Buffer // guarded by slog's handler
 	path string
+	db   *postgres.DB // nil: the keys are in the file at path
 }
 
 var pepper = bytes.Repeat([]byte{7}, pepperBytes)
 
+// opener opens keys in an empty database, unless change names one.
+type opener func(t *testing.T, change func(*KeysConfig)) *desk
+
+// both runs a test on each kind of database.
+func both(t *testing.T, test func(t *testing.T, open opener)) {
+	t.Run("file", func(t *testing.T) { test(t, open) })
+	t.Run("postgres", func(t *testing.T) { test(t, openOnServer) })
+}
+
+// open opens keys in a file.
 func open(t *testing.T, change func(*KeysConfig)) *desk {
+	return openIn(t, KeysConfig{Path: filepath.Join(t.TempDir(), "keys.db")}, change)
+}
+
+// openOnServer opens keys on a PostgreSQL server, as a gateway that takes calls.
+func openOnServer(t *testing.T, change func(*KeysConfig)) *desk {
+	return openIn(t, KeysConfig{Database: connect(t, postgrestest.Database(t)), Serving: true}, change)
+}
+
+func connect(t *testing.T, url string) *postgres.DB {
 	t.Helper()
-	d := &desk{t: t, path: filepath.Join(t.TempDir(), "keys.db")}
+	db, err := postgres.Open(t.Context(), postgres.Config{URL: secret.New(url)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Pool.Close)
+	return db
+}
+
+// beside opens the keys of the same database as d, as another process does.
+func (d *desk) beside(change func(*KeysConfig)) *desk {
+	at := KeysConfig{Path: d.path}
+	if d.db != nil {
+		at = KeysConfig{Database: connect(d.t, d.db.Config().ConnString()), Serving: true}
+	}
+	return openIn(d.t, at, change)
+}
+
+func openIn(t *testing.T, cfg KeysConfig, change func(*KeysConfig)) *desk {
+	t.Helper()
+	d := &desk{t: t, path: cfg.Path, db: cfg.Database}
 	d.now.Store(time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC).UnixNano())
-	cfg := KeysConfig{Path: d.path, Pepper: pepper, Now: d.time, Log: slog.New(slog.NewTextHandler(&d.log, nil))}
+	cfg.Pepper, cfg.Now, cfg.Log = pepper, d.time, slog.New(slog.NewTextHandler(&d.log, nil))
 	if change != nil {
 		change(&cfg)
 	}
-	d.path = cfg.Path
 	keys, err := OpenKeys(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -86,19 +126,21 @@ func arrive(local net.Addr, headers ...string) *http.Request {
 func declaredKey(name, text string) KeySpec { return KeySpec{Name: name, Secret: secret.New(text)} }
 
 func TestMintedKeyHasItsPrincipal(t *testing.T) {
-	d := open(t, func(c *KeysConfig) { c.Teams = map[string]string{"platform": "acme"} })
-	key, text := d.mint(KeySpec{Name: "bot", Team: "platform", User: "ann", Tags: []string{"ci"}, Limits: []string{"5 USD / 1d"}, Models: `model.provider == "x"`})
-	p := d.who(text)
-	if p == nil || p.Key != "bot" || p.KeyID != key.ID || p.Team != "platform" || p.Customer != "acme" || p.User != "ann" || !slices.Equal(p.Tags, []string{"ci"}) || p.Narrow == nil {
-		t.Fatalf("%+v", p)
-	}
-	listed := d.List()
-	if len(listed) != 1 || listed[0].ID != key.ID || listed[0].Shown != text[:10] || !slices.Equal(listed[0].Limits, []string{"5 USD / 1d"}) {
-		t.Errorf("%+v", listed)
-	}
-	if d.who(text[:len(text)-1]+"!") != nil || d.who("tg_sk_") != nil || d.who(strings.Repeat("x", 10_000)) != nil {
-		t.Error("another key is taken for it")
-	}
+	both(t, func(t *testing.T, open opener) {
+		d := open(t, func(c *KeysConfig) { c.Teams = map[string]string{"platform": "acme"} })
+		key, text := d.mint(KeySpec{Name: "bot", Team: "platform", User: "ann", Tags: []string{"ci"}, Limits: []string{"5 USD / 1d"}, Models: `model.provider == "x"`})
+		p := d.who(text)
+		if p == nil || p.Key != "bot" || p.KeyID != key.ID || p.Team != "platform" || p.Customer != "acme" || p.User != "ann" || !slices.Equal(p.Tags, []string{"ci"}) || p.Narrow == nil {
+			t.Fatalf("%+v", p)
+		}
+		listed := d.List()
+		if len(listed) != 1 || listed[0].ID != key.ID || listed[0].Shown != text[:10] || !slices.Equal(listed[0].Limits, []string{"5 USD / 1d"}) {
+			t.Errorf("%+v", listed)
+		}
+		if d.who(text[:len(text)-1]+"!") != nil || d.who("tg_sk_") != nil || d.who(strings.Repeat("x", 10_000)) != nil {
+			t.Error("another key is taken for it")
+		}
+	})
 }
 
 func TestSecretIsKeptNowhere(t *testing.T) {
@@ -134,111 +176,119 @@ func TestSecretIsKeptNowhere(t *testing.T) {
 }
 
 func TestRevocationIsEffectiveAtOnce(t *testing.T) {
-	d := open(t, nil)
-	key, text := d.mint(KeySpec{Name: "bot"})
-	for range 3 { // from the cache, too
-		if d.who(text) == nil {
-			t.Fatal("a live key is refused")
+	both(t, func(t *testing.T, open opener) {
+		d := open(t, nil)
+		key, text := d.mint(KeySpec{Name: "bot"})
+		for range 3 { // from the cache, too
+			if d.who(text) == nil {
+				t.Fatal("a live key is refused")
+			}
+			d.cache.Wait()
 		}
-		d.cache.Wait()
-	}
-	if err := d.Revoke(t.Context(), "bot"); err != nil {
-		t.Fatal(err)
-	}
-	if d.who(text) != nil || d.Current(key.ID) {
-		t.Error("a revoked key is accepted")
-	}
-	if err := d.Revoke(t.Context(), "bot"); err == nil || !strings.Contains(err.Error(), "no key bot in force") {
-		t.Error(err)
-	}
-	if rows, err := d.store.load(t.Context()); err != nil || len(rows) != 1 || len(rows[0].secrets) != 0 {
-		t.Errorf("the database still knows the secret: %v, %v", rows, err)
-	}
-	// A key of the same name is another one.
-	again, other := d.mint(KeySpec{Name: "bot"})
-	if again.ID == key.ID || d.who(text) != nil || d.who(other).KeyID != again.ID {
-		t.Error("a re-created name inherits")
-	}
-	if l := d.List(); len(l) != 2 || l[0].Revoked.IsZero() || !l[1].Revoked.IsZero() {
-		t.Errorf("%+v", l)
-	}
+		if err := d.Revoke(t.Context(), "bot"); err != nil {
+			t.Fatal(err)
+		}
+		if d.who(text) != nil || d.Current(key.ID) {
+			t.Error("a revoked key is accepted")
+		}
+		if err := d.Revoke(t.Context(), "bot"); err == nil || !strings.Contains(err.Error(), "no key bot in force") {
+			t.Error(err)
+		}
+		if rows, err := d.store.load(t.Context()); err != nil || len(rows) != 1 || len(rows[0].secrets) != 0 {
+			t.Errorf("the database still knows the secret: %v, %v", rows, err)
+		}
+		// A key of the same name is another one.
+		again, other := d.mint(KeySpec{Name: "bot"})
+		if again.ID == key.ID || d.who(text) != nil || d.who(other).KeyID != again.ID {
+			t.Error("a re-created name inherits")
+		}
+		if l := d.List(); len(l) != 2 || l[0].Revoked.IsZero() || !l[1].Revoked.IsZero() {
+			t.Errorf("%+v", l)
+		}
+	})
 }
 
 // A credential that was unknown must be known as soon as it is a key.
 func TestUnknownIsForgottenWhenKeysChange(t *testing.T) {
-	d := open(t, nil)
-	const text = "a-secret-that-comes-later"
-	if d.who(text) != nil {
-		t.Fatal("known too early")
-	}
-	d.cache.Wait()
-	if err := d.Declare(t.Context(), []KeySpec{declaredKey("late", text)}, nil); err != nil {
-		t.Fatal(err)
-	}
-	if d.who(text) == nil {
-		t.Error("still unknown")
-	}
-	d.cache.Wait()
-	if err := d.Declare(t.Context(), nil, nil); err != nil {
-		t.Fatal(err)
-	}
-	if d.who(text) != nil {
-		t.Error("a key taken out of the config is accepted")
-	}
+	both(t, func(t *testing.T, open opener) {
+		d := open(t, nil)
+		const text = "a-secret-that-comes-later"
+		if d.who(text) != nil {
+			t.Fatal("known too early")
+		}
+		d.cache.Wait()
+		if err := d.Declare(t.Context(), []KeySpec{declaredKey("late", text)}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if d.who(text) == nil {
+			t.Error("still unknown")
+		}
+		d.cache.Wait()
+		if err := d.Declare(t.Context(), nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		if d.who(text) != nil {
+			t.Error("a key taken out of the config is accepted")
+		}
+	})
 }
 
 func TestRotationGivesGrace(t *testing.T) {
-	d := open(t, nil)
-	key, first := d.mint(KeySpec{Name: "bot"})
-	rotated, s, err := d.Rotate(t.Context(), key.ID, time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	second := s.Reveal()
-	if p := d.who(second); p == nil || p != d.who(first) || p.KeyID != key.ID || rotated.Shown != second[:10] || !rotated.Grace.Equal(d.time().Add(time.Hour)) {
-		t.Fatalf("%+v, %+v", p, rotated)
-	}
-	d.pass(time.Hour - time.Millisecond)
-	if d.who(first) == nil {
-		t.Error("the old secret ends before its grace")
-	}
-	d.pass(time.Millisecond)
-	if d.who(first) != nil || d.who(second) == nil {
-		t.Error("the old secret outlives its grace")
-	}
-	_, s, err = d.Rotate(t.Context(), "bot", 0)
-	if err != nil || d.who(second) != nil || d.who(s.Reveal()) == nil {
-		t.Errorf("without grace the old secret still counts (%v)", err)
-	}
-	if _, _, err := d.Rotate(t.Context(), "bot", graceMax+1); err == nil {
-		t.Error("a grace without end is given")
-	}
+	both(t, func(t *testing.T, open opener) {
+		d := open(t, nil)
+		key, first := d.mint(KeySpec{Name: "bot"})
+		rotated, s, err := d.Rotate(t.Context(), key.ID, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second := s.Reveal()
+		if p := d.who(second); p == nil || p != d.who(first) || p.KeyID != key.ID || rotated.Shown != second[:10] || !rotated.Grace.Equal(d.time().Add(time.Hour)) {
+			t.Fatalf("%+v, %+v", p, rotated)
+		}
+		d.pass(time.Hour - time.Millisecond)
+		if d.who(first) == nil {
+			t.Error("the old secret ends before its grace")
+		}
+		d.pass(time.Millisecond)
+		if d.who(first) != nil || d.who(second) == nil {
+			t.Error("the old secret outlives its grace")
+		}
+		_, s, err = d.Rotate(t.Context(), "bot", 0)
+		if err != nil || d.who(second) != nil || d.who(s.Reveal()) == nil {
+			t.Errorf("without grace the old secret still counts (%v)", err)
+		}
+		if _, _, err := d.Rotate(t.Context(), "bot", graceMax+1); err == nil {
+			t.Error("a grace without end is given")
+		}
+	})
 }
 
 func TestExpiryIsCheckedOnEveryHit(t *testing.T) {
-	d := open(t, nil)
-	end := d.time().Add(time.Hour)
-	_, minted := d.mint(KeySpec{Name: "bot", Expires: end})
-	spec := declaredKey("file-bot", "declared-secret-1234567890")
-	spec.Expires = end
-	if err := d.Declare(t.Context(), []KeySpec{spec}, nil); err != nil {
-		t.Fatal(err)
-	}
-	for _, text := range []string{minted, "declared-secret-1234567890"} {
-		if d.who(text) == nil {
-			t.Error("expired too early")
+	both(t, func(t *testing.T, open opener) {
+		d := open(t, nil)
+		end := d.time().Add(time.Hour)
+		_, minted := d.mint(KeySpec{Name: "bot", Expires: end})
+		spec := declaredKey("file-bot", "declared-secret-1234567890")
+		spec.Expires = end
+		if err := d.Declare(t.Context(), []KeySpec{spec}, nil); err != nil {
+			t.Fatal(err)
 		}
-	}
-	d.cache.Wait()
-	d.pass(time.Hour)
-	for _, text := range []string{minted, "declared-secret-1234567890"} {
-		if d.who(text) != nil {
-			t.Error("an expired key is accepted")
+		for _, text := range []string{minted, "declared-secret-1234567890"} {
+			if d.who(text) == nil {
+				t.Error("expired too early")
+			}
 		}
-	}
-	if _, _, err := d.Mint(t.Context(), KeySpec{Name: "late", Expires: end}); err == nil {
-		t.Error("a key is minted that is expired already")
-	}
+		d.cache.Wait()
+		d.pass(time.Hour)
+		for _, text := range []string{minted, "declared-secret-1234567890"} {
+			if d.who(text) != nil {
+				t.Error("an expired key is accepted")
+			}
+		}
+		if _, _, err := d.Mint(t.Context(), KeySpec{Name: "late", Expires: end}); err == nil {
+			t.Error("a key is minted that is expired already")
+		}
+	})
 }
 
 func TestDeclaredKeys(t *testing.T) {
@@ -291,88 +341,113 @@ func TestDeclareRefuses(t *testing.T) {
 }
 
 func TestMintedKeyOfADeclaredNameIsDisabledLoudly(t *testing.T) {
-	d := open(t, nil)
-	_, text := d.mint(KeySpec{Name: "bot"})
-	if err := d.Declare(t.Context(), []KeySpec{declaredKey("bot", "any-string-of-20-chars")}, nil); err != nil {
-		t.Fatal(err)
-	}
-	if d.who(text) != nil {
-		t.Error("the minted key still works")
-	}
-	if p := d.who("any-string-of-20-chars"); p == nil || p.KeyID != "file:bot" {
-		t.Errorf("%+v", p)
-	}
-	l := d.List()
-	if len(l) != 2 || l[1].Disabled == "" || !strings.Contains(d.log.String(), "key is disabled") {
-		t.Errorf("%+v, log %q", l, d.log.String())
-	}
-	if err := d.Declare(t.Context(), nil, nil); err != nil || d.who(text) == nil {
-		t.Errorf("it does not come back when the name is free (%v)", err)
-	}
-	if err := d.Declare(t.Context(), []KeySpec{declaredKey("bot", "any-string-of-20-chars")}, nil); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.Revoke(t.Context(), "bot"); err != nil || len(d.List()) != 2 || d.List()[1].Revoked.IsZero() {
-		t.Errorf("a disabled key cannot be revoked: %v", err)
-	}
+	both(t, func(t *testing.T, open opener) {
+		d := open(t, nil)
+		_, text := d.mint(KeySpec{Name: "bot"})
+		if err := d.Declare(t.Context(), []KeySpec{declaredKey("bot", "any-string-of-20-chars")}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if d.who(text) != nil {
+			t.Error("the minted key still works")
+		}
+		if p := d.who("any-string-of-20-chars"); p == nil || p.KeyID != "file:bot" {
+			t.Errorf("%+v", p)
+		}
+		l := d.List()
+		if len(l) != 2 || l[1].Disabled == "" || !strings.Contains(d.log.String(), "key is disabled") {
+			t.Errorf("%+v, log %q", l, d.log.String())
+		}
+		if err := d.Declare(t.Context(), nil, nil); err != nil || d.who(text) == nil {
+			t.Errorf("it does not come back when the name is free (%v)", err)
+		}
+		if err := d.Declare(t.Context(), []KeySpec{declaredKey("bot", "any-string-of-20-chars")}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Revoke(t.Context(), "bot"); err != nil || len(d.List()) != 2 || d.List()[1].Revoked.IsZero() {
+			t.Errorf("a disabled key cannot be revoked: %v", err)
+		}
+	})
 }
 
 func TestMintRefuses(t *testing.T) {
-	d := open(t, func(c *KeysConfig) { c.Teams = map[string]string{"platform": "acme"} })
-	d.mint(KeySpec{Name: "taken"})
-	for want, spec := range map[string]KeySpec{
-		"there is a key taken":  {Name: "taken"},
-		"1 to 64":               {Name: ""},
-		"models":                {Name: "x", Models: "tool.server"},
-		"belongs to":            {Name: "x", Team: "platform", Customer: "other"},
-		"chosen for it":         {Name: "x", ID: "mine"},
-		"chosen for it ":        {Name: "x", Secret: secret.New("any-string-of-20-chars")},
-		"would be expired":      {Name: "x", Expires: d.time()},
-		"1 to 64 letters":       {Name: "a/b"},
-		"begins with a letter ": {Name: "-a"},
-	} {
-		if _, _, err := d.Mint(t.Context(), spec); err == nil || !strings.Contains(err.Error(), strings.TrimSpace(want)) {
-			t.Errorf("%+v: %v, want %q", spec, err, want)
+	both(t, func(t *testing.T, open opener) {
+		d := open(t, func(c *KeysConfig) { c.Teams = map[string]string{"platform": "acme"} })
+		d.mint(KeySpec{Name: "taken"})
+		for want, spec := range map[string]KeySpec{
+			"there is a key taken":  {Name: "taken"},
+			"1 to 64":               {Name: ""},
+			"models":                {Name: "x", Models: "tool.server"},
+			"belongs to":            {Name: "x", Team: "platform", Customer: "other"},
+			"chosen for it":         {Name: "x", ID: "mine"},
+			"chosen for it ":        {Name: "x", Secret: secret.New("any-string-of-20-chars")},
+			"would be expired":      {Name: "x", Expires: d.time()},
+			"1 to 64 letters":       {Name: "a/b"},
+			"begins with a letter ": {Name: "-a"},
+		} {
+			if _, _, err := d.Mint(t.Context(), spec); err == nil || !strings.Contains(err.Error(), strings.TrimSpace(want)) {
+				t.Errorf("%+v: %v, want %q", spec, err, want)
+			}
 		}
-	}
-	if len(d.List()) != 1 {
-		t.Errorf("%+v", d.List())
-	}
+		if len(d.List()) != 1 {
+			t.Errorf("%+v", d.List())
+		}
+	})
 }
 
 func TestPrincipalStaysTheSameUntilItsKeyChanges(t *testing.T) {
-	d := open(t, func(c *KeysConfig) { c.Teams = map[string]string{"platform": "acme"} })
-	_, text := d.mint(KeySpec{Name: "bot", Team: "platform"})
-	p := d.who(text)
-	d.mint(KeySpec{Name: "other"})
-	if _, _, err := d.Rotate(t.Context(), "other", 0); err != nil || d.who(text) != p {
-		t.Errorf("a change of another key made a new principal (%v)", err)
-	}
-	if err := d.Declare(t.Context(), nil, map[string]string{"platform": "globex"}); err != nil {
-		t.Fatal(err)
-	}
-	if q := d.who(text); q == p || q.Customer != "globex" || p.Customer != "acme" {
-		t.Errorf("%+v, %+v", p, q)
-	}
+	both(t, func(t *testing.T, open opener) {
+		d := open(t, func(c *KeysConfig) { c.Teams = map[string]string{"platform": "acme"} })
+		_, text := d.mint(KeySpec{Name: "bot", Team: "platform"})
+		p := d.who(text)
+		d.mint(KeySpec{Name: "other"})
+		if _, _, err := d.Rotate(t.Context(), "other", 0); err != nil || d.who(text) != p {
+			t.Errorf("a change of another key made a new principal (%v)", err)
+		}
+		if err := d.Declare(t.Context(), nil, map[string]string{"platform": "globex"}); err != nil {
+			t.Fatal(err)
+		}
+		if q := d.who(text); q == p || q.Customer != "globex" || p.Customer != "acme" {
+			t.Errorf("%+v, %+v", p, q)
+		}
+	})
 }
 
 // Another process, such as the command line, changes the same file.
 func TestChangesByAnotherProcessAreSeen(t *testing.T) {
-	changed := make(chan struct{}, 100)
-	serve := open(t, func(c *KeysConfig) { c.OnChange = func() { changed <- struct{}{} } })
-	cli := open(t, func(c *KeysConfig) { c.Path = serve.path })
-	_, text := cli.mint(KeySpec{Name: "bot"})
-	eventually(t, changed, "a new key", func() bool { return serve.who(text) != nil })
-	if err := cli.Revoke(t.Context(), "bot"); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, changed, "a revocation", func() bool { return serve.who(text) == nil })
+	both(t, func(t *testing.T, open opener) {
+		changed := make(chan struct{}, 100)
+		serve := open(t, func(c *KeysConfig) { c.OnChange = func() { changed <- struct{}{} } })
+		cli := serve.beside(nil)
+		_, text := cli.mint(KeySpec{Name: "bot"})
+		eventually(t, changed, "a new key", func() bool { return serve.who(text) != nil })
+		if err := cli.Revoke(t.Context(), "bot"); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, changed, "a revocation", func() bool { return serve.who(text) == nil })
+	})
 }
 
-// sql changes the database behind the back of d, but over its own connection, so that the file seems unchanged.
+// sql changes the database behind the back of d, but over its own connection, so that it seems unchanged.
 func (d *desk) sql(statement string) {
 	d.t.Helper()
-	if _, err := d.store.db.ExecContext(d.t.Context(), statement); err != nil {
+	var err error
+	if d.db != nil {
+		_, err = d.db.Exec(d.t.Context(), statement)
+	} else {
+		_, err = d.store.database.(*file).db.ExecContext(d.t.Context(), statement)
+	}
+	if err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// cut ends the connection to the database for good.
+func (d *desk) cut() {
+	if d.db != nil {
+		d.db.Pool.Close()
+		return
+	}
+	if err := d.store.close(); err != nil {
 		d.t.Fatal(err)
 	}
 }
@@ -390,71 +465,77 @@ func eventually(t *testing.T, changed <-chan struct{}, what string, ok func() bo
 }
 
 const (
-	breakLoad = "ALTER TABLE secrets RENAME COLUMN shown TO gone" // the keys can be changed, but not be read
-	mendLoad  = "ALTER TABLE secrets RENAME COLUMN gone TO shown"
+	breakLoad = "ALTER TABLE keys_secrets RENAME COLUMN shown TO gone" // the keys can be changed, but not be read
+	mendLoad  = "ALTER TABLE keys_secrets RENAME COLUMN gone TO shown"
 )
 
 // A revocation that is stored but could not be put in force is an error, and comes into force as soon as it can.
 func TestStoredRevocationComesIntoForce(t *testing.T) {
-	changed := make(chan struct{}, 100)
-	d := open(t, func(c *KeysConfig) {
-		c.OnChange, c.poll = func() { changed <- struct{}{} }, time.Millisecond
+	both(t, func(t *testing.T, open opener) {
+		changed := make(chan struct{}, 100)
+		d := open(t, func(c *KeysConfig) {
+			c.OnChange, c.poll, c.Offline = func() { changed <- struct{}{} }, time.Millisecond, 200*time.Millisecond
+		})
+		_, text := d.mint(KeySpec{Name: "bot"})
+		_, other := d.mint(KeySpec{Name: "other"})
+		d.sql(breakLoad)
+		if err := d.Revoke(t.Context(), "bot"); err == nil {
+			t.Error("the revocation seems done")
+		}
+		eventually(t, changed, "that the keys cannot be read", func() bool { return d.who(other) == nil })
+		d.sql(mendLoad)
+		eventually(t, changed, "that they can again", func() bool { return d.who(other) != nil })
+		if d.who(text) != nil {
+			t.Error("the revoked key works")
+		}
 	})
-	_, text := d.mint(KeySpec{Name: "bot"})
-	_, other := d.mint(KeySpec{Name: "other"})
-	d.sql(breakLoad)
-	if err := d.Revoke(t.Context(), "bot"); err == nil {
-		t.Error("the revocation seems done")
-	}
-	eventually(t, changed, "that the keys cannot be read", func() bool { return d.who(other) == nil })
-	d.sql(mendLoad)
-	eventually(t, changed, "that they can again", func() bool { return d.who(other) != nil })
-	if d.who(text) != nil {
-		t.Error("the revoked key works")
-	}
 }
 
 func TestMintedKeysAreRefusedWhileTheDatabaseCannotBeRead(t *testing.T) {
-	changed := make(chan struct{}, 100)
-	d := open(t, func(c *KeysConfig) {
-		c.OnChange, c.poll = func() { changed <- struct{}{} }, time.Millisecond
-		c.Declared = []KeySpec{declaredKey("a", "any-string-of-20-chars")}
+	both(t, func(t *testing.T, open opener) {
+		changed := make(chan struct{}, 100)
+		d := open(t, func(c *KeysConfig) {
+			c.OnChange, c.poll, c.Offline = func() { changed <- struct{}{} }, time.Millisecond, 200*time.Millisecond
+			c.Declared = []KeySpec{declaredKey("a", "any-string-of-20-chars")}
+		})
+		_, text := d.mint(KeySpec{Name: "bot"})
+		d.cut()
+		eventually(t, changed, "that the database is gone", func() bool { return d.who(text) == nil })
+		if d.who("any-string-of-20-chars") == nil {
+			t.Error("a declared key needs no database and is refused")
+		}
 	})
-	_, text := d.mint(KeySpec{Name: "bot"})
-	if err := d.store.close(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, changed, "that the database is gone", func() bool { return d.who(text) == nil })
-	if d.who("any-string-of-20-chars") == nil {
-		t.Error("a declared key needs no database and is refused")
-	}
 }
 
 func TestABadRowDisablesItsKeyOnly(t *testing.T) {
-	d := open(t, nil)
-	_, bad := d.mint(KeySpec{Name: "bad"})
-	_, short := d.mint(KeySpec{Name: "short"})
-	_, good := d.mint(KeySpec{Name: "good"})
-	d.sql("UPDATE keys SET limits = '[' WHERE name = 'bad'")
-	d.sql("UPDATE secrets SET digest = x'00' WHERE key_id = (SELECT id FROM keys WHERE name = 'short')")
-	if err := d.Declare(t.Context(), nil, nil); err != nil {
-		t.Fatal(err)
-	}
-	if d.who(bad) != nil || d.who(short) != nil || d.who(good) == nil || d.List()[0].Disabled == "" {
-		t.Errorf("%+v", d.List())
-	}
+	both(t, func(t *testing.T, open opener) {
+		d := open(t, nil)
+		_, bad := d.mint(KeySpec{Name: "bad"})
+		_, short := d.mint(KeySpec{Name: "short"})
+		_, good := d.mint(KeySpec{Name: "good"})
+		d.sql("UPDATE keys_minted SET limits = '[' WHERE name = 'bad'")
+		d.sql("UPDATE keys_secrets SET digest = " + map[bool]string{true: `'\\x00'`, false: "x'00'"}[d.db != nil] + " WHERE key_id = (SELECT id FROM keys_minted WHERE name = 'short')")
+		if err := d.Declare(t.Context(), nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		if d.who(bad) != nil || d.who(short) != nil || d.who(good) == nil || d.List()[0].Disabled == "" {
+			t.Errorf("%+v", d.List())
+		}
+	})
 }
 
 // The client of an administrative request leaves after its change was stored: it must come into force all the same.
 func TestReloadOutlivesItsRequest(t *testing.T) {
-	d := open(t, nil)
-	_, text := d.mint(KeySpec{Name: "bot"})
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	err := d.reloadUnder(ctx)
-	if err != nil || d.who(text) == nil {
-		t.Errorf("%v", err)
-	}
+	both(t, func(t *testing.T, open opener) {
+		d := open(t, nil)
+		_, text := d.mint(KeySpec{Name: "bot"})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		err := d.reloadUnder(ctx)
+		if err != nil || d.who(text) == nil {
+			t.Errorf("%v", err)
+		}
+	})
 }
 
 func (d *desk) reloadUnder(ctx context.Context) error {
@@ -465,35 +546,39 @@ func (d *desk) reloadUnder(ctx context.Context) error {
 }
 
 func TestOnChangeIsCalledForEveryKindOfChange(t *testing.T) {
-	calls := make(chan struct{}, 10)
-	d := open(t, func(c *KeysConfig) { c.OnChange = func() { calls <- struct{}{} } })
-	changes := []func() error{
-		func() error { _, _, err := d.Mint(t.Context(), KeySpec{Name: "bot"}); return err },
-		func() error { _, _, err := d.Rotate(t.Context(), "bot", 0); return err },
-		func() error { return d.Revoke(t.Context(), "bot") },
-		func() error { return d.Declare(t.Context(), nil, map[string]string{"a": "b"}) },
-	}
-	for i, change := range changes {
-		if len(calls) != 0 {
-			t.Errorf("called before change %d", i)
+	both(t, func(t *testing.T, open opener) {
+		calls := make(chan struct{}, 10)
+		d := open(t, func(c *KeysConfig) { c.OnChange = func() { calls <- struct{}{} } })
+		changes := []func() error{
+			func() error { _, _, err := d.Mint(t.Context(), KeySpec{Name: "bot"}); return err },
+			func() error { _, _, err := d.Rotate(t.Context(), "bot", 0); return err },
+			func() error { return d.Revoke(t.Context(), "bot") },
+			func() error { return d.Declare(t.Context(), nil, map[string]string{"a": "b"}) },
 		}
-		if err := change(); err != nil {
-			t.Fatal(err)
+		for i, change := range changes {
+			if len(calls) != 0 {
+				t.Errorf("called before change %d", i)
+			}
+			if err := change(); err != nil {
+				t.Fatal(err)
+			}
+			<-calls
 		}
-		<-calls
-	}
+	})
 }
 
 func TestKeysOutliveTheProcess(t *testing.T) {
-	first := open(t, nil)
-	_, text := first.mint(KeySpec{Name: "bot", Tags: []string{"a"}})
-	if err := first.Close(); err != nil {
-		t.Fatal(err)
-	}
-	again := open(t, func(c *KeysConfig) { c.Path = first.path })
-	if p := again.who(text); p == nil || p.Key != "bot" {
-		t.Errorf("%+v", p)
-	}
+	both(t, func(t *testing.T, open opener) {
+		first := open(t, nil)
+		_, text := first.mint(KeySpec{Name: "bot", Tags: []string{"a"}})
+		if err := first.Close(); err != nil {
+			t.Fatal(err)
+		}
+		again := first.beside(nil)
+		if p := again.who(text); p == nil || p.Key != "bot" {
+			t.Errorf("%+v", p)
+		}
+	})
 }
 
 func TestAnotherPepperIsRefused(t *testing.T) {

@@ -1,7 +1,6 @@
 package oauth
 
 import (
-	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
 	"hash"
@@ -22,7 +21,7 @@ func Pepper(path string) ([]byte, error) {
 
 // DerivePepper makes the pepper from the secret_key that several replicas share.
 func DerivePepper(secretKey secret.String) ([]byte, error) {
-	return hkdf.Key(sha256.New, []byte(secretKey.Reveal()), nil, "tollgate virtual key pepper v1", pepperBytes)
+	return secret.Derive(secretKey, "tollgate virtual key pepper v1", pepperBytes)
 }
 
 // digest is a keyed hash of a credential: what is stored and looked up in its place.
@@ -67,3 +66,6 @@ func (h *hasher) digest(text string) digest {
 	defer h.give(c)
 	return c.digest()
 }
+
+// check is what a database remembers a pepper by.
+func (h *hasher) check() digest { return h.digest("tollgate pepper check") }

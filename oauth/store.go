@@ -9,7 +9,8 @@ import (
 // store keeps minted keys in a database. It holds digests, never a secret. Several processes may have it open; each change
 // is one transaction, so a crash leaves a key as it was or as it was to be.
 //
-// Times are Unix milliseconds, 0 for none; lists are JSON. A name is free again once its key is revoked; the id is not.
+// Its tables are keys_minted and keys_secrets, with rows in the order of rowid. Times are Unix milliseconds, 0 for none; lists
+// are JSON. A name is free again once its key is revoked; the id is not.
 type store struct{ database }
 
 // database is what a store needs of one. There are two kinds: a file for one gateway, a server for several.
@@ -58,7 +59,7 @@ func (s *store) load(ctx context.Context) (rows []row, err error) {
 		rows = nil
 		clear(at)
 		err := tx.each(ctx, `SELECT id, name, customer, team, "user", tags, limits, tools, models, created, expires, revoked
-			FROM keys_minted ORDER BY created, id`, nil, func(scan func(...any) error) error {
+			FROM keys_minted ORDER BY rowid`, nil, func(scan func(...any) error) error {
 			k, err := scanKey(scan)
 			if err != nil {
 				return err
@@ -70,7 +71,7 @@ func (s *store) load(ctx context.Context) (rows []row, err error) {
 		if err != nil {
 			return err
 		}
-		return tx.each(ctx, "SELECT digest, key_id, shown, until FROM keys_secrets ORDER BY created, digest", nil, func(scan func(...any) error) error {
+		return tx.each(ctx, "SELECT digest, key_id, shown, until FROM keys_secrets ORDER BY rowid", nil, func(scan func(...any) error) error {
 			id, x, err := scanSecret(scan)
 			if i, ok := at[id]; ok && err == nil && x.digest != (digest{}) { // else it is no secret of any key
 				rows[i].add(x)

@@ -1,0 +1,9 @@
+package oauth
+
+import (
+	"testing"
+
+	"github.com/tollgate/tollgate/internal/postgrestest"
+)
+
+func TestMain(m *testing.M) { postgrestest.Main(m) }
