@@ -374,10 +374,11 @@ func wake(c chan struct{}) {
 func (k *Keys) watch(ctx context.Context, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	said, failed := time.Time{}, false
+	var last said
+	failed := false
 	for {
 		asked := time.Now()
-		err := k.catchUp(ctx, &said)
+		err := k.catchUp(ctx, &last)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -396,39 +397,44 @@ func (k *Keys) watch(ctx context.Context, every time.Duration) {
 	}
 }
 
-// catchUp reloads if the database is not as seen, and says now and then that it has. What was not taken over stays unseen,
-// so the next tick tries again.
-func (k *Keys) catchUp(ctx context.Context, said *time.Time) error {
+// said is what this process has last said to have in force, and when.
+type said struct {
+	version int64
+	at      time.Time
+}
+
+// catchUp reloads if the database is not as seen, and says what is in force: when that has changed, and now and then. What
+// was not taken over stays unseen, so the next tick tries again.
+func (k *Keys) catchUp(ctx context.Context, last *said) error {
 	version, err := k.store.version(ctx)
-	if err != nil {
-		return err
+	if err == nil {
+		version, err = k.take(ctx, version)
 	}
-	changed, err := k.take(ctx, version)
-	if err != nil || !changed && time.Since(*said) < sayEvery {
+	if err != nil || version == last.version && time.Since(last.at) < sayEvery {
 		return err
 	}
 	if err := k.store.applied(ctx, version); err != nil {
 		return err
 	}
-	*said = time.Now()
+	*last = said{version, time.Now()}
 	return nil
 }
 
-// take reloads the keys unless they are those of that version. Where they are not, the version is asked for again: it may
-// be from before a change of this process, which is in force.
-func (k *Keys) take(ctx context.Context, version int64) (changed bool, err error) {
+// take reloads the keys unless they are those of that version, and returns the version they are then of. Where they are not,
+// it is asked for again: it may be from before a change of this process, which is in force.
+func (k *Keys) take(ctx context.Context, version int64) (inForce int64, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if version != k.seen {
 		if version, err = k.store.version(ctx); err != nil {
-			return false, err
+			return 0, err
 		}
 	}
-	if version == k.seen && !k.stale {
-		return false, nil
+	if version != k.seen || k.stale {
+		t := k.table.Load()
+		err = k.reload(ctx, t.declared, t.teams)
 	}
-	t := k.table.Load()
-	return true, k.reload(ctx, t.declared, t.teams)
+	return k.seen, err
 }
 
 // inContact is told when contact with the database is lost or is back.
