@@ -145,7 +145,10 @@ func rendering() string {
 		Who:      ledger.Who{Customer: "c", Team: "t", Key: "k", KeyID: "i", User: "u", Client: "l"},
 		OnBehalf: "b", Source: "s", Action: "a", Upstream: "p", Target: "g", Rules: []string{"<&>", "r"}, Limits: []string{"m"}, Revision: "v", Attempt: 1, Counted: true,
 		Digest: ledger.Digest{1}, Hold: 1, Worst: 2, HoldTokens: 3, WorstTokens: 4, PriceList: "q", Prices: map[string]ledger.Nano{"x": 1, "w": 2},
-		Cost: 5, Quantities: ledger.Quantities{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, Estimated: true, Status: ledger.OK, Code: 6, Latency: time.Hour + 7, Detail: "d",
+		Cost: 5, Quantities: ledger.Quantities{
+			InputTokens: 1, CacheReadTokens: 2, CacheWriteTokens: 3, CacheWrite1hTokens: 4, OutputTokens: 5, ReasoningTokens: 6,
+			AudioInputTokens: 7, AudioOutputTokens: 8, ImageTokens: 9, WebSearches: 10, Seconds: 11, Calls: 12,
+		}, Estimated: true, Status: ledger.OK, Code: 6, Latency: time.Hour + 7, Detail: "d",
 	}
 	payload := e.Append(nil)
 	var r renderer
