@@ -85,7 +85,9 @@ func Inspect(cfg Config, limits map[Scope][]Limit) ([]Balance, error) {
 		return nil, err
 	}
 	var from journal.Position
-	l.book, from = restored(l.dir, l.cfg.Location)
+	if l.book, from, err = restored(l.dir, l.cfg.Location); err != nil {
+		return nil, err
+	}
 	r := NewReader(l.dir, from)
 	defer r.Close()
 	for e, err := range r.All() {

@@ -11,6 +11,7 @@ import (
 	"github.com/tollgate/tollgate/internal/durable"
 	"github.com/tollgate/tollgate/ledger/journal"
 	"github.com/tollgate/tollgate/ledger/limits"
+	"github.com/tollgate/tollgate/ledger/retention"
 )
 
 // Report is what a walk over the whole ledger found.
@@ -24,11 +25,13 @@ type Report struct {
 	Open    int // reservations that nothing ends: calls under way, or cut by a crash since the last start
 	Cost    Nano
 	Tokens  int64
+	Removed uint64 // the segment up to whose end retention has removed the journal; 0: nothing was
 }
 
 // Check walks the ledger in a directory that no process has open: every frame holds and continues the hash chain, every
 // resolution and extension names a reservation that is open at that point, so each is ended at most once; and the stored
-// checkpoint is what the entries before it come to.
+// checkpoint is what the entries before it come to. Of a journal whose beginning was removed, an entry must tell so; it
+// counts on from what the removed entries came to.
 func Check(dir string) (Report, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return Report{}, fmt.Errorf("check ledger: %w", err)
@@ -48,7 +51,7 @@ func CheckStorage(dir durable.Dir) (Report, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Report{}, fmt.Errorf("check ledger %w", err)
 	}
-	report, _, err := walk(r, stored)
+	report, _, err := walk(dir, r, stored)
 	return report, err
 }
 
@@ -60,7 +63,7 @@ func (l *Ledger) Check(ctx context.Context) (Report, error) {
 	}
 	r := l.Reader(journal.Position{})
 	defer r.Close()
-	report, b, err := walk(r, nil)
+	report, b, err := walk(l.dir, r, nil)
 	if err != nil {
 		return report, err
 	}
@@ -69,39 +72,83 @@ func (l *Ledger) Check(ctx context.Context) (Report, error) {
 	if err := l.journal.Sync(ctx); err != nil { // holds the lock over I/O: a check may
 		return report, err
 	}
-	more, err := walkOn(r, b, report, nil)
+	more, err := walkOn(r, b, report, &walking{})
 	if err != nil {
 		return more, err
 	}
 	return more, l.sameAs(b)
 }
 
-// walk reads all of r into a book.
-func walk(r *Reader, stored *checkpoint) (Report, *book, error) {
-	b := newBook(time.UTC)
-	report, err := walkOn(r, b, Report{}, stored)
-	return report, b, err
+// walk reads all of r, which begins where the journal does, into a book.
+func walk(dir durable.Dir, r *Reader, stored *checkpoint) (Report, *book, error) {
+	begins, err := journal.ReadBeginning(dir)
+	var b *book
+	if err == nil {
+		b, err = bookAt(begins, time.UTC)
+	}
+	if err != nil {
+		return Report{}, nil, fmt.Errorf("check ledger: %w", err)
+	}
+	if stored != nil && stored.End.Before(begins.Position) { // what is stored for the beginning has taken its place
+		stored = nil
+	}
+	w := walking{stored: stored}
+	report := Report{Removed: begins.Position.Segment}
+	if report.Removed > 0 {
+		w.removed = retention.Describe(begins.Position)
+	}
+	if report, err = walkOn(r, b, report, &w); err != nil {
+		return report, b, err
+	}
+	if stored != nil && r.Position().Before(stored.End) {
+		return report, b, fmt.Errorf("check ledger: the journal ends in segment %d, before the place of the stored balances, byte %d of segment %d: its end is missing",
+			r.Position().Segment, stored.End.Offset, stored.End.Segment)
+	}
+	if err := w.compare(b); err != nil {
+		return report, b, err
+	}
+	if w.removed != "" {
+		return report, b, fmt.Errorf("check ledger: the journal begins after segment %d, but no entry tells that what was before was removed", report.Removed)
+	}
+	return report, b, nil
 }
 
-func walkOn(r *Reader, b *book, report Report, stored *checkpoint) (Report, error) {
-	if stored != nil && stored.End == r.Position() {
-		if err := stored.sameAs(b); err != nil {
-			return report, fmt.Errorf("check ledger: %w", err)
-		}
+// walking is what a walk has yet to meet.
+type walking struct {
+	stored  *checkpoint // nil: none
+	removed string      // what an entry must say of the journal's beginning; empty: nothing
+}
+
+// compare holds the stored balances, once, against b.
+func (w *walking) compare(b *book) error {
+	if w.stored == nil {
+		return nil
 	}
+	stored := w.stored
+	w.stored = nil
+	if err := stored.sameAs(b); err != nil {
+		return fmt.Errorf("check ledger: %w", err)
+	}
+	return nil
+}
+
+func walkOn(r *Reader, b *book, report Report, w *walking) (Report, error) {
 	for e, err := range r.All() {
+		if err == nil && w.stored != nil && w.stored.End.Before(r.Position()) { // they are of a place before e
+			if err := w.compare(b); err != nil {
+				return report, err
+			}
+		}
 		if err == nil {
 			err = b.apply(e)
 		}
 		if err != nil {
 			return report, fmt.Errorf("check ledger: %w", err)
 		}
-		report.count(e)
-		if stored != nil && stored.End == r.Position() {
-			if err := stored.sameAs(b); err != nil {
-				return report, fmt.Errorf("check ledger: %w", err)
-			}
+		if e.Kind == Admin && e.Action == TrimAction && e.Detail == w.removed {
+			w.removed = ""
 		}
+		report.count(e)
 	}
 	report.Open = len(b.open)
 	return report, nil

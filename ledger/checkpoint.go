@@ -140,13 +140,37 @@ func (c *checkpoint) sameAs(b *book) error {
 	return nil
 }
 
-func (c *checkpoint) save(dir durable.Dir) error {
+func (c *checkpoint) encode() ([]byte, error) {
 	body, err := json.Marshal(c)
+	if err != nil {
+		return nil, err
+	}
+	head := fmt.Sprintf("%08x\n", crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
+	return append([]byte(head), body...), nil
+}
+
+// decodeCheckpoint reads what encode wrote.
+func decodeCheckpoint(b []byte) (*checkpoint, error) {
+	head, body, _ := bytes.Cut(b, []byte("\n"))
+	if want := fmt.Sprintf("%08x", crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli))); string(head) != want {
+		return nil, errors.New("the stored balances do not match their checksum")
+	}
+	var c checkpoint
+	if err := json.Unmarshal(body, &c); err != nil {
+		return nil, fmt.Errorf("the stored balances: %w", err)
+	}
+	if c.Version != checkpointVersion {
+		return nil, fmt.Errorf("the stored balances are of version %d, not %d", c.Version, checkpointVersion)
+	}
+	return &c, nil
+}
+
+func (c *checkpoint) save(dir durable.Dir) error {
+	b, err := c.encode()
 	if err != nil {
 		return err
 	}
-	head := fmt.Sprintf("%08x\n", crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
-	return dir.Replace(checkpointName, append([]byte(head), body...))
+	return dir.Replace(checkpointName, b)
 }
 
 // loadCheckpoint reads what was stored; fs.ErrNotExist when nothing was.
@@ -155,25 +179,39 @@ func loadCheckpoint(dir durable.Dir) (*checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	head, body, _ := bytes.Cut(b, []byte("\n"))
-	if want := fmt.Sprintf("%08x", crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli))); string(head) != want {
-		return nil, fmt.Errorf("%s does not match its checksum: remove it, and the balances are made from the entries again", checkpointName)
+	c, err := decodeCheckpoint(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: remove it, and the balances are made from the entries again", checkpointName, err)
 	}
-	var c checkpoint
-	if err := json.Unmarshal(body, &c); err != nil {
-		return nil, fmt.Errorf("%s: %w", checkpointName, err)
-	}
-	return &c, nil
+	return c, nil
 }
 
-// restored returns the stored book and its place, or an empty one at the journal's beginning when there is none that can
-// be used.
-func restored(dir durable.Dir, loc *time.Location) (*book, journal.Position) {
-	c, err := loadCheckpoint(dir)
-	if err != nil || c.Version != checkpointVersion {
-		return newBook(loc), journal.Position{}
+// restored returns the stored book and its place, or when there is none that can be used that of the journal's beginning.
+func restored(dir durable.Dir, loc *time.Location) (*book, journal.Position, error) {
+	begins, err := journal.ReadBeginning(dir)
+	if err != nil {
+		return nil, journal.Position{}, err
 	}
-	return c.book(loc), c.End
+	if c, err := loadCheckpoint(dir); err == nil && !c.End.Before(begins.Position) {
+		return c.book(loc), c.End, nil
+	}
+	b, err := bookAt(begins, loc)
+	return b, begins.Position, err
+}
+
+// bookAt is what the entries before the journal's beginning come to.
+func bookAt(begins journal.Beginning, loc *time.Location) (*book, error) {
+	if begins.Position.Segment == 0 {
+		return newBook(loc), nil
+	}
+	c, err := decodeCheckpoint(begins.State)
+	if err != nil {
+		return nil, fmt.Errorf("what the removed segments came to: %w", err)
+	}
+	if c.End != begins.Position {
+		return nil, fmt.Errorf("what the removed segments came to is that of another place, in segment %d", c.End.Segment)
+	}
+	return c.book(loc), nil
 }
 
 // keepCheckpoints stores a checkpoint whenever a segment is full, until the ledger closes. It works from what is on disk
@@ -200,7 +238,12 @@ func (l *Ledger) keepCheckpoints() {
 
 // storeCheckpoint brings the stored checkpoint up to what is on disk.
 func (l *Ledger) storeCheckpoint() error {
-	b, from := restored(l.dir, l.cfg.Location)
+	l.walking.Lock()
+	defer l.walking.Unlock()
+	b, from, err := restored(l.dir, l.cfg.Location)
+	if err != nil {
+		return err
+	}
 	r := l.Reader(from)
 	defer r.Close()
 	for {

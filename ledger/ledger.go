@@ -15,6 +15,7 @@ import (
 	"github.com/tollgate/tollgate/ledger/entry"
 	"github.com/tollgate/tollgate/ledger/journal"
 	"github.com/tollgate/tollgate/ledger/limits"
+	"github.com/tollgate/tollgate/ledger/retention"
 	"github.com/tollgate/tollgate/policy"
 )
 
@@ -79,7 +80,8 @@ type Ledger struct {
 	macs     digesters
 	drafts   sync.Pool // *draft
 	turned   turnedAway
-	keeps    keeps                             // who still reads what
+	keeps    retention.Keeps
+	walking  sync.Mutex                        // held by whoever walks segments in the background
 	unnamed  atomic.Pointer[map[Scope][]Limit] // limits whose users have no pseudonym yet; nil: none, see SetLimits
 	setting  sync.Mutex                        // held by SetLimits, before mu
 	closing  chan struct{}                     // closed by Close
@@ -109,7 +111,9 @@ func Open(cfg Config) (*Ledger, error) {
 	}
 	options := journal.Options{Writer: journal.Writer(NewID(l.cfg.Now())), SegmentBytes: cfg.SegmentBytes, Gather: gather}
 	var from journal.Position
-	l.book, from = restored(l.dir, l.cfg.Location)
+	if l.book, from, err = restored(l.dir, l.cfg.Location); err != nil {
+		return nil, fmt.Errorf("open ledger %s: %w", cfg.Dir, err)
+	}
 	decoder := entry.NewDecoder()
 	l.journal, l.recovery.Journal, err = journal.Open(l.dir, from, options, func(f journal.Frame) error { return l.replay(&decoder, f) })
 	if err != nil {

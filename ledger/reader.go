@@ -9,6 +9,7 @@ import (
 	"github.com/tollgate/tollgate/internal/durable"
 	"github.com/tollgate/tollgate/ledger/entry"
 	"github.com/tollgate/tollgate/ledger/journal"
+	"github.com/tollgate/tollgate/ledger/retention"
 )
 
 // Reader reads entries in the journal's order and verifies each. Everything that is not the hot path reads the ledger
@@ -17,16 +18,16 @@ type Reader struct {
 	cursor  *journal.Cursor
 	journal *journal.Journal // nil: nobody writes
 	decoder entry.Decoder
-	writer  journal.Writer // of the last entry…
-	name    string         // …and its name
-	payload []byte         // …and its bytes
-	keeper  *keeper        // what it has not read is kept; nil: nobody removes
+	writer  journal.Writer    // of the last entry…
+	name    string            // …and its name
+	payload []byte            // …and its bytes
+	keeper  *retention.Keeper // what it has not read is kept; nil: nobody removes
 }
 
 // Reader reads the ledger's entries after a position, as far as they are on disk, while more are appended. What it has
 // not read is kept until it is closed.
 func (l *Ledger) Reader(from journal.Position) *Reader {
-	return &Reader{cursor: journal.NewCursor(l.dir, from), journal: l.journal, decoder: entry.NewDecoder(), keeper: l.keeps.reader(from)}
+	return &Reader{cursor: journal.NewCursor(l.dir, from), journal: l.journal, decoder: entry.NewDecoder(), keeper: l.keeps.Reader(from)}
 }
 
 // NewReader reads the entries of a directory that no process writes to.
@@ -45,7 +46,7 @@ func (r *Reader) Next() (Entry, error) {
 		return Entry{}, err
 	}
 	r.payload = f.Payload
-	r.keeper.passed(f.End.Segment)
+	r.keeper.Passed(f.End.Segment)
 	e, err := r.decoder.Decode(f.Payload)
 	if err != nil {
 		return e, fmt.Errorf("frame %d of journal segment %d: %w", f.Seq, f.End.Segment, err)
@@ -84,7 +85,7 @@ func (r *Reader) Wait(ctx context.Context, d time.Duration) {
 
 // Close releases the open file, and what was kept for the reader.
 func (r *Reader) Close() error {
-	r.keeper.release()
+	r.keeper.Release()
 	return r.cursor.Close()
 }
 

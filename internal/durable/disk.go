@@ -53,6 +53,8 @@ func (d disk) Replace(name string, content []byte) error {
 	return WriteFile(d.at(name), content, 0o600)
 }
 
+func (d disk) Remove(name string) error { return os.Remove(d.at(name)) }
+
 func (d disk) Sync() error { return syncDir(d.path) }
 
 func (d disk) Lock() (io.Closer, error) {
@@ -71,7 +73,8 @@ func (d disk) Lock() (io.Closer, error) {
 //
 //	open(path.new) write fsync close rename(path.new, path) fsync(directory)
 //
-// A crash before the rename leaves the old content and perhaps a path.new, which the next call overwrites.
+// A crash before the rename leaves the old content and perhaps a path.new, which the next call overwrites; an error
+// leaves the old content alone, so that what did not fit takes no room.
 func WriteFile(path string, content []byte, mode os.FileMode) error {
 	temporary := path + ".new"
 	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
@@ -82,11 +85,11 @@ func WriteFile(path string, content []byte, mode os.FileMode) error {
 	if err == nil {
 		err = f.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(temporary, path)
 	}
-	if err := os.Rename(temporary, path); err != nil {
-		return err
+	if err != nil {
+		return errors.Join(err, os.Remove(temporary))
 	}
 	return syncDir(filepath.Dir(path))
 }

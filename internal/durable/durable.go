@@ -38,7 +38,9 @@ type Dir interface {
 	Replace(name string, content []byte) error
 	// ReadFile reads a small file.
 	ReadFile(name string) ([]byte, error)
-	// Sync makes created names durable.
+	// Remove removes a file; fs.ErrNotExist when there is none. It is durable once Sync has returned.
+	Remove(name string) error
+	// Sync makes created and removed names durable.
 	Sync() error
 	// Lock takes the directory for this process until the Closer is closed or the process dies. ErrLocked: another has it.
 	Lock() (io.Closer, error)

@@ -29,6 +29,7 @@ const (
 	Reserve  Op = "reserve"
 	Truncate Op = "truncate"
 	Replace  Op = "replace"
+	Remove   Op = "remove"
 )
 
 // Fault is how an operation fails.
@@ -84,12 +85,23 @@ func (d *Disk) Kill() *Disk {
 }
 
 // PowerLoss returns the disk as the next process finds it after the power was cut: what was synced, and of what was not,
-// those parts that keep says, asked for each write in order.
+// those parts that keep says, asked for each write, made name and removed name in a fixed order.
 func (d *Disk) PowerLoss(keep func() bool) *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	after := New()
-	for name, c := range d.synced {
+	names := maps.Clone(d.synced)
+	maps.Copy(names, d.files)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		c, durable := d.synced[name]
+		switch now := d.files[name]; {
+		case now == nil && keep(): // removed
+			continue
+		case !durable && !keep(): // made
+			continue
+		case !durable:
+			c = now
+		}
 		left := slices.Clone(c.disk)
 		for _, r := range c.dirty {
 			if keep() {
@@ -111,14 +123,6 @@ func (d *Disk) Damage(name string, offset int) {
 	if offset < len(c.disk) {
 		c.disk[offset] ^= 0x40
 	}
-}
-
-// Remove removes a file, as somebody who wants to hide it might.
-func (d *Disk) Remove(name string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.files, name)
-	delete(d.synced, name)
 }
 
 // part is a range of the kernel's content, as far as it was not cut off.
@@ -209,13 +213,30 @@ func (d *Disk) Replace(name string, b []byte) error {
 	return nil
 }
 
+// Remove implements durable.Dir. Without a Sync the power brings the file back.
+func (d *Disk) Remove(name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.files[name] == nil {
+		return &fs.PathError{Op: "remove", Path: name, Err: fs.ErrNotExist}
+	}
+	f := d.fault(Remove, name)
+	if f == None || f == Kept {
+		delete(d.files, name)
+	}
+	if f != None {
+		return broken(Remove, name)
+	}
+	return nil
+}
+
 // Sync implements durable.Dir.
 func (d *Disk) Sync() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f := d.fault(SyncDir, "")
 	if f == None || f == Kept {
-		maps.Copy(d.synced, d.files)
+		d.synced = maps.Clone(d.files)
 	}
 	if f != None {
 		return broken(SyncDir, "")

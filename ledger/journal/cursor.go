@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"slices"
 
@@ -158,12 +159,15 @@ func (c *Cursor) fill(want int, limit Position) (bool, error) {
 	return n > 0, nil
 }
 
-// open opens the segment the cursor stands in; at offset 0 it reads the header.
+// open opens the segment the cursor stands in.
 func (c *Cursor) open(limit Position) error {
 	if c.pos.Segment == 0 {
-		return c.enter(limit)
+		return c.begin(limit)
 	}
 	f, err := c.dir.OpenRead(segmentName(c.pos.Segment))
+	if errors.Is(err, fs.ErrNotExist) {
+		return c.begin(limit)
+	}
 	if err != nil {
 		return fmt.Errorf("open journal: %w", err)
 	}
@@ -173,6 +177,26 @@ func (c *Cursor) open(limit Position) error {
 	}
 	c.file, c.buf, c.at = f, c.buf[:0], 0
 	return nil
+}
+
+// begin enters the first segment that was not removed, for a cursor at the start of the journal or at the place where it
+// begins now.
+func (c *Cursor) begin(limit Position) error {
+	b, err := ReadBeginning(c.dir)
+	switch at := b.Position; {
+	case err != nil:
+		return err
+	case c.pos.Segment == 0 || c.pos == at:
+		c.pos = at
+	case c.pos.Segment <= at.Segment:
+		return ErrTrimmed
+	default:
+		return &TornError{Segment: segmentName(c.pos.Segment), Err: errMissing}
+	}
+	if err := c.enter(limit); err != io.EOF || c.pos.Segment == 0 || c.pos.Segment >= limit.Segment {
+		return err
+	}
+	return &TornError{Segment: segmentName(c.pos.Segment + 1), Err: errMissing}
 }
 
 // leave goes from the end of a segment to the next one, or returns io.EOF.
@@ -229,6 +253,9 @@ func (c *Cursor) continues(h header) error {
 	}
 	return errors.New("it does not continue the segment before: one is missing or was changed")
 }
+
+// errMissing is a segment that is not there.
+var errMissing = errors.New("it is missing")
 
 // last reports whether no begun segment follows the cursor's.
 func (c *Cursor) last() (bool, error) {

@@ -15,6 +15,9 @@ import (
 const (
 	// segmentBytesDefault keeps the part that a start has to read again short: about 200,000 entries, under half a second.
 	segmentBytesDefault = 64 << 20
+	// segmentAgeDefault is how old a segment gets before the next is begun, so that the journal of a slow gateway can be
+	// removed day by day.
+	segmentAgeDefault = 24 * time.Hour
 	// reserveBytes is how far ahead a segment is preallocated.
 	reserveBytes = 4 << 20
 	// gatherDefault is how long a payload that nobody waits for may wait for others before it is synced.
@@ -39,6 +42,7 @@ var (
 type Options struct {
 	Writer       Writer        // required: names this start, never used before
 	SegmentBytes int64         // a new segment is begun past this size; 0: 64 MiB
+	SegmentAge   time.Duration // and when entries older than this are in it; 0: a day
 	Gather       time.Duration // how long a payload may wait for its sync when nobody asks; 0: 20 ms
 }
 
@@ -68,6 +72,7 @@ type Journal struct {
 	lock         io.Closer
 	writer       Writer
 	segmentBytes int64
+	segmentAge   time.Duration
 	gather       time.Duration
 
 	// syncing is held by whoever forces data or changes files, so that no two syncs overlap: an error that the kernel
@@ -257,6 +262,8 @@ func (j *Journal) run() {
 	var last time.Time // end of the last sync
 	gather := time.NewTimer(time.Hour)
 	gather.Stop()
+	age := time.NewTicker(j.segmentAge)
+	defer age.Stop()
 	for {
 		select {
 		case <-j.stop:
@@ -270,6 +277,9 @@ func (j *Journal) run() {
 			gather.Reset(j.gather)
 			continue
 		case <-gather.C:
+		case <-age.C:
+			_ = j.seclude() // an error is met again by the next sync, and the segment goes on until the next day
+			continue
 		}
 		gather.Stop()
 		if j.sync() != nil {

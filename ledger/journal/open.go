@@ -41,23 +41,22 @@ func open(dir durable.Dir, from Position, o Options, each func(Frame) error) (*J
 	if err != nil {
 		return nil, rec, err
 	}
-	names, err := dir.List()
+	last, err := tidy(dir)
 	if err != nil {
 		return nil, rec, err
 	}
-	var last uint64
-	for _, n := range segments(names) {
-		last = n
-	}
 	j := &Journal{
 		dir: dir, writer: o.Writer, segment: last,
-		segmentBytes: o.SegmentBytes, gather: o.Gather,
+		segmentBytes: o.SegmentBytes, segmentAge: o.SegmentAge, gather: o.Gather,
 		group: &group{done: make(chan struct{})},
 		now:   make(chan struct{}, 1), soon: make(chan struct{}, 1), lazy: make(chan struct{}, 1),
 		stop: make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{}),
 	}
 	if j.segmentBytes <= 0 {
 		j.segmentBytes = segmentBytesDefault
+	}
+	if j.segmentAge <= 0 {
+		j.segmentAge = segmentAgeDefault
 	}
 	if j.gather <= 0 {
 		j.gather = gatherDefault
@@ -67,6 +66,26 @@ func open(dir durable.Dir, from Position, o Options, each func(Frame) error) (*J
 	end := rec.End
 	j.syncedEnd.Store(&end)
 	return j, rec, nil
+}
+
+// tidy removes what a crash left of a removal and returns the number of the last segment.
+func tidy(dir durable.Dir) (last uint64, err error) {
+	b, err := ReadBeginning(dir)
+	if err != nil {
+		return 0, err
+	}
+	names, err := dir.List()
+	if err != nil {
+		return 0, err
+	}
+	all := segments(names)
+	if len(all) > 0 && all[0] <= b.Position.Segment {
+		err = sweep(dir, b.Position.Segment)
+	}
+	if len(all) == 0 {
+		return b.Position.Segment, err
+	}
+	return all[len(all)-1], err
 }
 
 // recoverEnd walks the journal from a place to its end and cuts a torn tail.

@@ -134,6 +134,19 @@ func (j *Journal) rotate() error {
 	return err
 }
 
+// seclude goes on in a new segment when there is something in this one, so that it spans no more than the time between
+// two calls.
+func (j *Journal) seclude() error {
+	j.syncing.Lock()
+	defer j.syncing.Unlock()
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	if j.file == nil || j.base+int64(j.writtenBytes) <= headerBytes {
+		return nil
+	}
+	return j.begin()
+}
+
 // begin seals the current segment, makes the next one and writes there what is staged. A crash in between leaves a
 // sealed segment and perhaps a file without a header, which readers skip. The caller holds syncing and writing.
 func (j *Journal) begin() error {

@@ -1,41 +1,43 @@
-package ledger
+package retention
 
 import (
 	"math"
 	"testing"
 
-	"github.com/tollgate/tollgate/internal/durabletest"
 	"github.com/tollgate/tollgate/ledger/journal"
 )
 
 // The one who is furthest behind decides; whoever lets go no longer counts.
 func TestWhoeverIsFurthestBehindKeepsTheJournal(t *testing.T) {
-	l, err := Open(Config{Storage: durabletest.New()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	var k Keeps
 	is := func(when string, segment uint64, name string) {
 		t.Helper()
-		if s, n := l.keeps.first(); s != segment || n != name {
+		if s, n := k.First(); s != segment || n != name {
 			t.Errorf("%s: %q keeps segment %d, want %q, %d", when, n, s, name, segment)
 		}
 	}
 	is("nobody", math.MaxUint64, "")
 	at := journal.Position{Segment: 7}
-	release := l.Keep("index", func() journal.Position { return at })
+	index := k.Add("index", func() journal.Position { return at })
 	is("index", 7, "index")
-	r := l.Reader(journal.Position{Segment: 3})
+	r := k.Reader(journal.Position{Segment: 3})
 	is("a reader from 3 on", 3, "a reader")
-	r.keeper.passed(9)
+	if ran, _ := k.unread(3, func() error { return nil }); ran {
+		t.Error("what a reader stands in could be removed")
+	}
+	r.Passed(9)
+	if ran, _ := k.unread(8, func() error { return nil }); !ran {
+		t.Error("what nobody reads could not be removed")
+	}
 	is("the reader has come to 9", 7, "index")
 	at.Segment = 12
 	is("the index has come to 12", 9, "a reader")
-	if err := r.Close(); err != nil {
-		t.Fatal(err)
-	}
+	r.Release()
 	is("the reader is closed", 12, "index")
-	release()
-	release()
+	index.Release()
+	index.Release()
 	is("all let go", math.MaxUint64, "")
+	var none *Keeper
+	none.Passed(1)
+	none.Release()
 }

@@ -1,0 +1,66 @@
+package ledger
+
+import (
+	"context"
+	"time"
+
+	"github.com/tollgate/tollgate/ledger/journal"
+	"github.com/tollgate/tollgate/ledger/retention"
+	"github.com/tollgate/tollgate/policy"
+)
+
+// What the ledger does to its own journal, as actions of admin entries.
+const (
+	TrimAction policy.Action = "journal.trim" // retention has removed its beginning
+)
+
+// Keep says that name still needs the journal from a position on: retention removes no segment that it has not passed.
+// position is asked before each removal, from another goroutine; the zero Position keeps everything. It counts until
+// release is called. Whoever has a place of his own that outlives a process, such as a sink's cursor, must register
+// before Retain is begun, or what he has not read may go.
+func (l *Ledger) Keep(name string, position func() journal.Position) (release func()) {
+	return l.keeps.Add(name, position).Release
+}
+
+// Retain removes entries that are older than age and read by all who keep them, until ctx ends: see package retention.
+// failed gets what could not be done. It is to end before the ledger is closed.
+func (l *Ledger) Retain(ctx context.Context, age time.Duration, failed func(error)) {
+	l.trimmer(age).Run(ctx, failed)
+}
+
+// Trim removes once what Retain removes, and returns where the journal begins then; the zero Position when nothing went.
+func (l *Ledger) Trim(ctx context.Context, age time.Duration) (journal.Position, error) {
+	return l.trimmer(age).Trim(ctx)
+}
+
+func (l *Ledger) trimmer(age time.Duration) *retention.Trimmer {
+	return retention.New(retention.Config{
+		Dir: l.dir, Journal: l.journal, Keeps: &l.keeps, Walking: &l.walking, Age: age, Now: l.cfg.Now,
+		Begin: func(b journal.Beginning) (retention.Tally, error) {
+			book, err := bookAt(b, l.cfg.Location)
+			return tally{book}, err
+		},
+		Announce: func(ctx context.Context, detail string) error { return l.note(ctx, TrimAction, detail) },
+	})
+}
+
+// tally is a book as retention sees it.
+type tally struct{ book *book }
+
+func (t tally) Apply(e *Entry) error { return t.book.apply(e) }
+
+func (t tally) Encode(end journal.Position) ([]byte, error) { return t.book.checkpoint(end).encode() }
+
+// note writes an admin entry about the journal itself and returns when it is on disk.
+func (l *Ledger) note(ctx context.Context, action policy.Action, detail string) error {
+	now := l.cfg.Now()
+	e := Entry{ID: NewID(now), Time: now, Kind: Admin, Action: action, Detail: clip(detail)}
+	if err := l.journal.Ready(); err != nil {
+		return unwritable(err)
+	}
+	t, err := l.journal.Stage(e.Append(nil))
+	if err == nil {
+		err = l.journal.Synced(ctx, t)
+	}
+	return unwritable(err)
+}
