@@ -14,6 +14,9 @@ const (
 	TrimAction policy.Action = "journal.trim" // retention has removed its beginning
 )
 
+// byItself is who does them.
+const byItself = "tollgate"
+
 // Keep says that name still needs the journal from a position on: retention removes no segment that it has not passed.
 // position is asked before each removal, from another goroutine; the zero Position keeps everything. It counts until
 // release is called. Whoever has a place of his own that outlives a process, such as a sink's cursor, must register
@@ -40,7 +43,10 @@ func (l *Ledger) trimmer(age time.Duration) *retention.Trimmer {
 			book, err := bookAt(b, l.cfg.Location)
 			return tally{book}, err
 		},
-		Announce: func(ctx context.Context, detail string) error { return l.note(ctx, TrimAction, detail) },
+		Announce: func(ctx context.Context, detail string) error {
+			_, err := l.Record(ctx, Act{Action: TrimAction, By: byItself, Status: OK, Detail: detail})
+			return err
+		},
 	})
 }
 
@@ -50,17 +56,3 @@ type tally struct{ book *book }
 func (t tally) Apply(e *Entry) error { return t.book.apply(e) }
 
 func (t tally) Encode(end journal.Position) ([]byte, error) { return t.book.checkpoint(end).encode() }
-
-// note writes an admin entry about the journal itself and returns when it is on disk.
-func (l *Ledger) note(ctx context.Context, action policy.Action, detail string) error {
-	now := l.cfg.Now()
-	e := Entry{ID: NewID(now), Time: now, Kind: Admin, Action: action, Detail: clip(detail)}
-	if err := l.journal.Ready(); err != nil {
-		return unwritable(err)
-	}
-	t, err := l.journal.Stage(e.Append(nil))
-	if err == nil {
-		err = l.journal.Synced(ctx, t)
-	}
-	return unwritable(err)
-}

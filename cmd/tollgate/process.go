@@ -91,7 +91,7 @@ func (p *process) start(ctx context.Context, s *settings.Setup, doors ...func(co
 		}
 	}()
 	for _, step := range slices.Concat([]func(context.Context) error{
-		p.startTelemetry, p.openLedger, p.openKeys, p.openGate, p.openModels, p.openTools,
+		p.startTelemetry, p.openLedger, p.openKeys, p.openGate, p.openModels, p.openTools, p.startRetention,
 	}, doors) {
 		if err := step(ctx); err != nil {
 			return err
@@ -137,6 +137,7 @@ func (p *process) openLedger(ctx context.Context) (err error) {
 	if p.index, err = index.Open(index.Path(cfg.Dir), p.ledger); err != nil {
 		return err
 	}
+	p.ledger.Keep("index", p.index.Position)
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	running.Go(func() {

@@ -35,6 +35,20 @@
 // very start), so the chain runs through all writers and no start can be left out unseen. In each later segment it is
 // the chain value of the frame before.
 //
+// A segment ends past a size or when it is a day old. Its file is cut after its last frame before the next is begun.
+//
+// Segments may be removed from the beginning on (Trim). A file named trimmed says then where the journal begins; a cursor
+// at the start of the journal begins there, and a segment that is missing anywhere else is damage:
+//
+//	trimmed = magic      8 bytes   "TGTRIM01"
+//	          segment    8 bytes   number of the last segment that was removed
+//	          offset     8 bytes   where its last frame ended
+//	          writer    16 bytes   that wrote it
+//	          sequence   8 bytes   of its last frame
+//	          chain     32 bytes   of its last frame: what the next segment's header must continue
+//	          state                what its owner keeps of what was removed
+//	          checksum   4 bytes   CRC32C of all before it
+//
 // # What a crash leaves
 //
 // A killed process leaves whole frames. A dead machine may leave a torn tail in the last segment, of frames that were

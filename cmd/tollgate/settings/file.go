@@ -55,6 +55,10 @@ type File struct {
 	// the call leaves) or relaxed (within 100 ms). Default overlap.
 	Durability string `yaml:"durability"`
 
+	// Retention is how long entries stay in the journal, such as 400d. What is older, and was read by the index, the proof and
+	// all sinks, is removed day by day. Default: for ever.
+	Retention Days `yaml:"retention"`
+
 	// Timezone is that of calendar windows (1d, 1w, 1M, 1Q, 1Y), such as Europe/Berlin. Default UTC.
 	Timezone string `yaml:"timezone"`
 

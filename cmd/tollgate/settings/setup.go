@@ -33,6 +33,7 @@ type Setup struct {
 	Guard      edge.Guard
 	Data       string
 	Durability ledger.Durability
+	Retention  Days // of the journal's entries; 0: they stay
 	Location   *time.Location
 	Anonymous  string
 	Replica    *Replica // nil: the gateway stands alone
@@ -131,6 +132,7 @@ func (out *Setup) Loopback() bool {
 
 func (out *Setup) storage(s *Source) {
 	out.Data = s.Resolve(cmp.Or(s.Data, DefaultData))
+	out.Retention = s.Retention
 	out.Durability = ledger.Durability(cmp.Or(s.Durability, string(ledger.Overlap)))
 	if !slices.Contains([]ledger.Durability{ledger.Overlap, ledger.Strict, ledger.Relaxed}, out.Durability) {
 		s.fault("durability", "%q is not a durability: overlap, strict or relaxed", s.Durability)
