@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/net/netutil"
 
+	"github.com/tollgate/tollgate/cmd/tollgate/standby"
 	"github.com/tollgate/tollgate/internal/durable"
 	"github.com/tollgate/tollgate/llm"
 )
@@ -40,24 +41,44 @@ type doors struct {
 	agents, admin, socket, stdio *door
 }
 
+// door is a listener. What is behind it may come later than the listener itself.
 type door struct {
 	net.Listener
 	server *http.Server
+	*standby.Door
 }
 
-func (p *process) openDoors(ctx context.Context) (err error) {
-	s := p.inForce()
-	if p.doors.agents, err = p.listen("tcp", s.Listen, p.agentRoutes(), connectionsMax); err != nil {
-		return fmt.Errorf("listen: %w", err)
+// openDoors serves agents and operators over the network.
+func (p *process) openDoors(ctx context.Context) error {
+	if err := p.listenEarly(ctx); err != nil {
+		return err
 	}
 	token, err := adminToken(p.file(tokenFile))
 	if err != nil {
 		return err
 	}
-	if s.Admin != "" {
-		if p.doors.admin, err = p.listen("tcp", s.Admin, p.adminRoutes(token), adminConnsMax); err != nil {
-			return fmt.Errorf("admin.listen: %w; another address or off can be written there", err)
-		}
+	p.serve(p.doors.agents, p.agentRoutes())
+	if p.doors.admin != nil {
+		p.serve(p.doors.admin, p.adminRoutes(token))
+	}
+	return nil
+}
+
+// listenEarly opens the listeners of openDoors, unless they are open. Until that serves at them, they say that the gateway
+// is starting.
+func (p *process) listenEarly(context.Context) (err error) {
+	s := p.inForce()
+	if p.doors.agents != nil {
+		return nil
+	}
+	if p.doors.agents, err = p.listen("tcp", s.Listen, connectionsMax); err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	if s.Admin == "" {
+		return nil
+	}
+	if p.doors.admin, err = p.listen("tcp", s.Admin, adminConnsMax); err != nil {
+		return fmt.Errorf("admin.listen: %w; another address or off can be written there", err)
 	}
 	return nil
 }
@@ -83,15 +104,16 @@ func (p *process) listenFile(name string, h http.Handler, conns int) (*door, err
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("socket %s: %w", name, err)
 	}
-	d, err := p.listen("unix", path, h, conns)
+	d, err := p.listen("unix", path, conns)
 	if err != nil {
 		return nil, fmt.Errorf("socket %s: %w", name, err)
 	}
+	p.serve(d, h)
 	return d, os.Chmod(path, secretMode)
 }
 
-// listen opens one door. Closing it stops new requests at once and waits for those under way.
-func (p *process) listen(network, address string, h http.Handler, conns int) (*door, error) {
+// listen opens one door, with nothing behind it.
+func (p *process) listen(network, address string, conns int) (*door, error) {
 	ln, err := net.Listen(network, address)
 	if err != nil {
 		return nil, err
@@ -100,12 +122,20 @@ func (p *process) listen(network, address string, h http.Handler, conns int) (*d
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true) // some SDKs speak HTTP/2 with prior knowledge to http:// addresses
-	d := &door{Listener: netutil.LimitListener(ln, conns), server: &http.Server{
-		Handler: h, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: headerBytesMax,
+	d := &door{Listener: netutil.LimitListener(ln, conns), Door: standby.New(p.waitsFor)}
+	d.server = &http.Server{
+		Handler: d.Door, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: headerBytesMax,
 		Protocols: protocols, ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelWarn),
-	}}
-	d.server.RegisterOnShutdown(p.mcp.Drain)
+	}
 	go func() { _ = d.server.Serve(d.Listener) }() // ends when the server is shut down
+	p.undoBy(func(context.Context) error { return d.server.Close() })
+	return d, nil
+}
+
+// serve puts h behind a door. Closing it stops new requests at once and waits for those under way.
+func (p *process) serve(d *door, h http.Handler) {
+	d.Open(h)
+	d.server.RegisterOnShutdown(p.mcp.Drain)
 	p.undoBy(func(ctx context.Context) error {
 		if err := d.server.Shutdown(ctx); err != nil {
 			_ = d.server.Close()
@@ -113,7 +143,6 @@ func (p *process) listen(network, address string, h http.Handler, conns int) (*d
 		}
 		return nil
 	})
-	return d, nil
 }
 
 // agentRoutes is what agents reach.

@@ -63,7 +63,7 @@ func (p *process) healthRoutes(mux *http.ServeMux) {
 // health asks every part. A server that is down does not make the gateway unready: it is missing from lists, no more.
 func (p *process) health() health {
 	h := health{Policy: p.gate.Policy().Revision()}
-	for _, err := range []error{p.ledger.Ready(), p.llm.Ready()} {
+	for _, err := range []error{p.ledger.Ready(), p.keys.Ready(), p.llm.Ready()} {
 		if err != nil {
 			h.Reasons = append(h.Reasons, err.Error())
 		}

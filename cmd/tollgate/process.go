@@ -15,6 +15,7 @@ import (
 	"github.com/tollgate/tollgate/cmd/tollgate/settings"
 	"github.com/tollgate/tollgate/gate"
 	"github.com/tollgate/tollgate/internal/durable"
+	"github.com/tollgate/tollgate/internal/postgres"
 	"github.com/tollgate/tollgate/internal/redact"
 	"github.com/tollgate/tollgate/internal/secret"
 	"github.com/tollgate/tollgate/internal/telemetry"
@@ -57,6 +58,12 @@ type process struct {
 	mask    *redact.Mask
 	catalog *price.Catalog
 	wait    time.Duration // for another process to leave the data directory
+	serving bool          // it takes calls
+	network bool          // it serves over the network, and so may wait for a database that is not there yet
+
+	database *postgres.DB         // shared with other replicas; nil: this gateway stands alone
+	shared   *settings.SharedKeys // likewise
+	waiting  atomic.Pointer[error]
 
 	telemetry *telemetry.Telemetry
 	ledger    *ledger.Ledger
@@ -77,7 +84,7 @@ func (p *process) inForce() *settings.Setup { return p.setup.Load() }
 
 // start wires a gateway for s and listens. On an error everything is undone.
 func start(ctx context.Context, s *settings.Setup, catalog *price.Catalog, version string, log *slog.Logger, mask *redact.Mask) (*process, error) {
-	p := &process{version: version, log: log, mask: mask, catalog: catalog, wait: lockWait}
+	p := &process{version: version, log: log, mask: mask, catalog: catalog, wait: lockWait, network: true}
 	return p, p.start(ctx, s, p.openDoors, p.openSockets)
 }
 
@@ -85,13 +92,14 @@ func start(ctx context.Context, s *settings.Setup, catalog *price.Catalog, versi
 func (p *process) start(ctx context.Context, s *settings.Setup, doors ...func(context.Context) error) (err error) {
 	p.mask.Know(s.Secrets...)
 	p.setup.Store(s)
+	p.serving = true
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.close(context.WithoutCancel(ctx)))
 		}
 	}()
 	for _, step := range slices.Concat([]func(context.Context) error{
-		p.startTelemetry, p.openLedger, p.openKeys, p.openGate, p.openModels, p.openTools, p.startRetention,
+		p.startTelemetry, p.openDatabase, p.openLedger, p.openKeys, p.openGate, p.openModels, p.openTools, p.startRetention,
 	}, doors) {
 		if err := step(ctx); err != nil {
 			return err
@@ -127,6 +135,9 @@ func (p *process) openLedger(ctx context.Context) (err error) {
 		return fmt.Errorf("making the data directory: %w", err)
 	}
 	cfg := ledger.Config{Dir: p.file(journalDir), Durability: p.inForce().Durability, Location: p.inForce().Location}
+	if p.shared != nil {
+		cfg.DigestKey = p.shared.Digest
+	}
 	if p.ledger, err = openLocked(ctx, cfg, p.wait); err != nil {
 		return err
 	}
@@ -169,14 +180,18 @@ func openLocked(ctx context.Context, cfg ledger.Config, wait time.Duration) (*le
 }
 
 func (p *process) openKeys(ctx context.Context) error {
-	pepper, err := oauth.Pepper(p.file(pepperFile))
-	if err != nil {
-		return err
+	cfg := oauth.KeysConfig{Declared: p.inForce().Keys, Teams: p.inForce().Teams, Log: p.log, OnChange: p.attachLimits}
+	if p.database != nil {
+		cfg.Database, cfg.Pepper, cfg.Offline, cfg.Serving = p.database, p.shared.Pepper, p.inForce().Replica.Offline, p.serving
+	} else {
+		pepper, err := oauth.Pepper(p.file(pepperFile))
+		if err != nil {
+			return err
+		}
+		cfg.Path, cfg.Pepper = p.file(keysFile), pepper
 	}
-	p.keys, err = oauth.OpenKeys(ctx, oauth.KeysConfig{
-		Path: p.file(keysFile), Pepper: pepper, Declared: p.inForce().Keys, Teams: p.inForce().Teams, Log: p.log, OnChange: p.attachLimits,
-	})
-	if err != nil {
+	var err error
+	if p.keys, err = oauth.OpenKeys(ctx, cfg); err != nil {
 		return err
 	}
 	p.undoBy(func(context.Context) error { return p.keys.Close() })
@@ -223,7 +238,7 @@ func (p *process) openTools(context.Context) (err error) {
 	if err := makeHomes(p.inForce()); err != nil {
 		return err
 	}
-	sealKey, err := secret.KeyFile(p.file(sealFile), "the seal key", seal.KeyBytes)
+	sealKey, err := p.sealKey()
 	if err != nil {
 		return err
 	}
@@ -238,6 +253,13 @@ func (p *process) openTools(context.Context) (err error) {
 	}
 	p.undoBy(p.mcp.Close)
 	return nil
+}
+
+func (p *process) sealKey() ([]byte, error) {
+	if p.shared != nil {
+		return p.shared.Seal, nil
+	}
+	return secret.KeyFile(p.file(sealFile), "the seal key", seal.KeyBytes)
 }
 
 // makeHomes makes the home directories of servers with a command.
