@@ -15,6 +15,7 @@ const (
 	Admin     Plumbing = "admin"     // the command line, to the socket of the running server
 	Sinks     Plumbing = "sinks"     // copies of the ledger, to the addresses under sinks:
 	Database  Plumbing = "database"  // PostgreSQL, to the address in database:
+	Replica   Plumbing = "replica"   // requests that belong to another replica, to its advertise: as the database has it
 )
 
 // The limits of plumbing.
@@ -41,6 +42,15 @@ func (p Plumbing) ClientTrusting(roots *x509.CertPool) *http.Client {
 // Stream returns a dialer for p's connections that do not speak HTTP. roots as for ClientTrusting.
 func (p Plumbing) Stream(roots *x509.CertPool) *Dialer {
 	return &Dialer{Private: true, Timeout: plumbingTimeout, Roots: roots, Raw: true}
+}
+
+// ClientOf is Client for a part that needs many connections at a time: so many to one host, of which few are kept idle. Answers
+// come as they were sent, without any compression that was not asked for.
+func (p Plumbing) ClientOf(conns int) *http.Client {
+	c := client(&Dialer{Private: true, Timeout: plumbingTimeout})
+	t := c.Transport.(*http.Transport)
+	t.MaxConnsPerHost, t.DisableCompression, t.ForceAttemptHTTP2 = conns, true, false
+	return c
 }
 
 func client(d *Dialer) *http.Client {

@@ -37,6 +37,17 @@ func CopyReturnable(dst, src http.Header, wanted func(name string) bool) {
 	copyHeaders(dst, src, Returnable, wanted)
 }
 
+// CopyAnswer copies from src to dst every header of an answer but those that belong to the connection it came by; what
+// describes its body stays. It is for an answer of our own that is passed on.
+func CopyAnswer(dst, src http.Header) {
+	hops := src["Connection"]
+	for name, values := range src {
+		if name == "Content-Length" || !slices.Contains(connectionHeaders, name) && !namedIn(hops, name) {
+			dst[name] = slices.Clone(values)
+		}
+	}
+}
+
 func copyHeaders(dst, src http.Header, may, wanted func(string) bool) {
 	hops := src["Connection"]
 	for name, values := range src {
