@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -37,10 +38,16 @@ type Process struct {
 
 // Run starts name with args in dir, with env added to the environment. What it prints is kept for errors.
 func Run(dir string, env []string, name string, args ...string) (*Process, error) {
+	return RunLogged(io.Discard, dir, env, name, args...)
+}
+
+// RunLogged is Run, and also writes to log all that the program prints.
+func RunLogged(log io.Writer, dir string, env []string, name string, args ...string) (*Process, error) {
 	p := &Process{name: filepath.Base(name), cmd: exec.Command(name, args...), log: &tail{}, done: make(chan struct{})}
 	p.cmd.Dir = dir
 	p.cmd.Env = append(os.Environ(), env...)
-	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	p.cmd.Stdout = io.MultiWriter(p.log, log)
+	p.cmd.Stderr = p.cmd.Stdout
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C is ours to pass on
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", p.name, err)
@@ -131,6 +138,9 @@ func (p *Process) Stop() error {
 	})
 	return err
 }
+
+// Signal sends the program a signal; it fails only when the program has ended.
+func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
 
 // Kill ends the program as a crash would.
 func (p *Process) Kill() {
