@@ -4,10 +4,13 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VULNCHECK   = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 TESTFLAGS  ?=
 FUZZTIME   ?= 10s
+# Of make chaos: 0 takes a seed by the clock.
+SEED       ?= 0
+MINUTES    ?= 10
 # The packages where a data race would cost money or leak a secret.
 CORE        = ./policy/... ./ledger/... ./gate/... ./oauth/... ./llm/... ./mcp/... ./sandbox/... ./internal/...
 
-.PHONY: run build test race check bench conformance fuzz try-real-model clean
+.PHONY: run build test race check bench chaos conformance fuzz try-real-model clean
 
 run: build ## start the gateway: the starter when there is no ./tollgate.yaml
 	./bin/tollgate serve
@@ -32,6 +35,9 @@ check: ## formatting, vet, staticcheck, the rules of the house, known vulnerabil
 
 bench: build ## in-process benchmarks, then the gateway against a direct call and nginx; writes BENCHMARKS.md
 	$(GO) run ./conformance/bench
+
+chaos: build ## replicas, database, disks and clocks are broken under 200 workers; an independent checker judges; writes CHAOS.md
+	$(GO) run ./conformance/chaos -seed $(SEED) -minutes $(MINUTES)
 
 conformance: build ## real servers, real client libraries; installs them with npm and pip into .cache
 	CONFORMANCE=1 $(GO) test -count=1 -timeout 20m $(TESTFLAGS) ./conformance

@@ -288,3 +288,36 @@ func TestRefusedRequestsAreRecorded(t *testing.T) {
 	f.Gate.Refuse(t.Context(), policy.Call{Action: policy.Chat, Source: "203.0.113.9"}, "no key")
 	f.WantEntry(t, "denied llm.chat nosuch")
 }
+
+// A connection that was used before breaks after the request has left. Requests that their clients mark as repeatable are
+// not repeated either: the upstream would do work that nobody reserved.
+func TestARequestThatHasLeftIsNeverSentAgain(t *testing.T) {
+	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
+		t.Run(name, func(t *testing.T) {
+			marked := make(chan string, 8)
+			up := newUpstream(t, func(w http.ResponseWriter, r *http.Request) {
+				if mark := r.Header.Get(name); mark != "" {
+					marked <- mark
+					panic(http.ErrAbortHandler)
+				}
+			})
+			f := gatetest.New(t, gatetest.Options{Rules: rules, Upstreams: []gate.Upstream{up.as("srv")}})
+			if err := f.Gate.Do(t.Context(), tool("ok_a"), ledger.Hold{}, get(f.Gate, up.URL)); err != nil {
+				t.Fatal(err) // now there is a connection that was used
+			}
+			err := f.Gate.Do(t.Context(), tool("ok_a"), ledger.Hold{Cost: 9}, func(ctx context.Context, p *gate.Permit) error {
+				req, err := http.NewRequestWithContext(ctx, "POST", up.URL, strings.NewReader("{}"))
+				if err != nil {
+					return err
+				}
+				req.Header.Set(name, "mark")
+				_, err = f.Gate.RoundTrip(p, req)
+				return err
+			})
+			if err == nil || len(marked) != 1 || <-marked != "mark" {
+				t.Errorf("the upstream got it %d times more; the end was %v", len(marked), err)
+			}
+			f.WantLast(t, "posted cut cost 9 estimated")
+		})
+	}
+}

@@ -187,7 +187,7 @@ func (b bound) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // RoundTrip sends one request under p: the same guards as Client without making one. It takes req over and may change its
 // headers. It returns once the answer's header is there and the reservation may be answered (see ledger.Durability). When
-// p dies the exchange is cancelled, whatever context req carries.
+// p dies the exchange is cancelled, whatever context req carries. A request that has left is never sent again.
 func (g *Gate) RoundTrip(p *Permit, req *http.Request) (*http.Response, error) {
 	if err := g.mayGo(p, req); err != nil {
 		closeBody(req.Body)
@@ -201,6 +201,7 @@ func (g *Gate) RoundTrip(p *Permit, req *http.Request) (*http.Response, error) {
 		req = req.WithContext(&callContext{ctx, p})
 	}
 	empty := req.Body == nil || req.Body == http.NoBody
+	sendOnce(req.Header)
 	resp, err := p.pool.transport.RoundTrip(req)
 	if failed, ok := errors.AsType[*dial.Error](err); ok {
 		release()
@@ -220,6 +221,18 @@ func (g *Gate) RoundTrip(p *Permit, req *http.Request) (*http.Response, error) {
 	}
 	resp.Body = &answer{resp.Body, p, release}
 	return resp, nil
+}
+
+// sendOnce keeps the transport from sending a request again that has left: when a connection breaks that was used before,
+// net/http repeats what a client has marked as repeatable, and the upstream would see calls that were never reserved. It
+// looks for the mark by the canonical name of the header; to the upstream another spelling is the same.
+func sendOnce(h http.Header) {
+	for _, name := range [...][2]string{{"Idempotency-Key", "idempotency-key"}, {"X-Idempotency-Key", "x-idempotency-key"}} {
+		if v, ok := h[name[0]]; ok {
+			delete(h, name[0])
+			h[name[1]] = v
+		}
+	}
 }
 
 // mayGo holds that a permit is used alive, for its own upstream and no other host.

@@ -53,9 +53,9 @@ type Journal struct {
 
 // The form of a segment.
 const (
-	magic       = "TGJRNL01"
+	magic       = "TGJRNL02"
 	headerBytes = 8 + 16 + 8 + 32 + 4
-	frameHead   = 4 + 4 + 8 + 32
+	frameHead   = 4 + 4 + 8 + 8 + 32
 )
 
 // ReadJournal reads all segments of the data directory dir, and holds them to their checksums, sequences and hash chain.
@@ -121,7 +121,7 @@ func (w *walk) segment(b []byte) error {
 }
 
 func (w *walk) frame(f []byte) error {
-	payload, seq := f[frameHead:], f[8:16]
+	payload, seq := f[frameHead:], f[16:24]
 	sum := crc32.Update(crc32.Checksum(f[:4], crc32.MakeTable(crc32.Castagnoli)), crc32.MakeTable(crc32.Castagnoli), f[8:])
 	switch {
 	case sum != binary.LittleEndian.Uint32(f[4:]):
@@ -130,7 +130,7 @@ func (w *walk) frame(f []byte) error {
 		return errors.New("it is out of sequence")
 	}
 	chain := sha256.Sum256(slices.Concat(w.chain[:], seq, payload))
-	if !bytes.Equal(chain[:], f[16:48]) {
+	if !bytes.Equal(chain[:], f[24:56]) {
 		return errors.New("it does not continue the hash chain")
 	}
 	e, err := decode(payload)

@@ -12,8 +12,7 @@ type Place struct {
 	Listen, Admin   string // addresses
 	Provider, Tools string // addresses of the upstreams
 	Timezone        string
-	Database        string // URL; empty: none is shared
-	SecretKey       bool   // EnvSecretKey holds the key that replicas share
+	Shared          bool // EnvDatabase and EnvSecretKey hold the database and the key that replicas share
 }
 
 // The environment variables that Config refers to, beside those of Env.
@@ -27,11 +26,8 @@ func (p *Plan) Config(at Place) string {
 	var b strings.Builder
 	add := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	add("version: 1\nlisten: %s\nadmin: {listen: %q}\ndata: ./data\npolicies: ./policies\ntimezone: %s", at.Listen, at.Admin, at.Timezone)
-	if at.Database != "" {
-		add("database: env:%s\nadvertise: %s", EnvDatabase, at.Listen)
-	}
-	if at.SecretKey {
-		add("secret_key: env:%s", EnvSecretKey)
+	if at.Shared {
+		add("database: env:%s\nsecret_key: env:%s\nadvertise: %s", EnvDatabase, EnvSecretKey, at.Listen)
 	}
 	const price = "price: {input: 1 USD/1M, output: 4 USD/1M}"
 	add("providers:")

@@ -159,15 +159,15 @@ func New(length time.Duration) *Plan {
 			{Level: "team", Name: "black", Amount: 5 * seconds, Unit: Calls, Window: "1d"},
 			{Level: "team", Name: "white", Amount: 9, Unit: Concurrent},
 			{Level: "user", Name: "ann", Amount: 400, Unit: Calls, Window: "1m"},
-			{Level: "user", Name: "bob", Amount: 60_000, Unit: Tokens, Window: "1m"},
+			{Level: "user", Name: "bob", Amount: 50_000, Unit: Tokens, Window: "1m"},
 			{Level: "key", Name: "month", Amount: usd(1_500_000), Unit: USD, Window: "1M"},
 			{Level: "key", Name: "day", Amount: usd(1_000_000), Unit: USD, Window: "1d", Hard: true},
 			{Level: "key", Name: "rate", Amount: 240, Unit: Calls, Window: "1m"},
-			{Level: "key", Name: "tokens", Amount: 40_000, Unit: Tokens, Window: "1m"},
-			{Level: "key", Name: "tokens", Amount: 50_000, Unit: Tokens, Window: "1m", Hard: true, On: []string{"beta/*"}},
+			{Level: "key", Name: "tokens", Amount: 30_000, Unit: Tokens, Window: "1m"},
+			{Level: "key", Name: "tokens", Amount: 8_000, Unit: Tokens, Window: "1m", Hard: true, On: []string{"beta/*"}},
 			{Level: "key", Name: "slots", Amount: 4, Unit: Concurrent},
 			{Level: "key", Name: "calls", Amount: 2 * seconds, Unit: Calls, Window: "1d"},
-			{Level: "key", Name: "soft", Amount: 300_000_000, Unit: USD, Window: "1m"},
+			{Level: "key", Name: "soft", Amount: 150_000_000, Unit: USD, Window: "1m"},
 			{Level: "rule", Name: "search-rate", Per: "key", On: []string{"mail/search"}, Amount: 30, Unit: Calls, Window: "1m"},
 			{Level: "rule", Name: "crm-slots", Per: "all", On: []string{"crm/*"}, Amount: 10, Unit: Concurrent},
 			{Level: "rule", Name: "verbose-money", Per: "customer", On: []string{"alpha/verbose"}, Amount: usd(500_000), Unit: USD, Window: "1d"},
@@ -186,4 +186,21 @@ func (p *Plan) Key(name string) *Key {
 		}
 	}
 	return nil
+}
+
+// Lower is the plan with some limits lowered, and those as they are then. Only limits of sliding windows and slots are: what
+// a calendar period has spent under a higher limit stays spent.
+func (p *Plan) Lower() (*Plan, []*Limit) {
+	lower := &Plan{Keys: p.Keys}
+	var changed []*Limit
+	for _, l := range p.Limits {
+		if l.Level == "key" && (l.Name == "rate" || l.Name == "slots") {
+			less := *l
+			less.Amount = l.Amount / 2
+			l = &less
+			changed = append(changed, l)
+		}
+		lower.Limits = append(lower.Limits, l)
+	}
+	return lower, changed
 }

@@ -65,6 +65,8 @@ func (t *tools) post(w http.ResponseWriter, r *http.Request) {
 	case m.Method == "initialize" && legacy:
 		w.Header().Set("Mcp-Session-Id", t.open())
 		result(w, &m, fmt.Sprintf(`"protocolVersion":%q,"capabilities":{"tools":{}},"serverInfo":{"name":"crm","version":"1"}`, m.Params.ProtocolVersion))
+	case legacy && r.Header.Get("Mcp-Session-Id") == "":
+		failure(w, &m, http.StatusBadRequest, `{"code":-32000,"message":"Bad Request: no valid session id"}`)
 	case m.Method == "initialize":
 		failure(w, &m, http.StatusBadRequest, `{"code":-32022,"message":"this server speaks 2026-07-28","data":{"supported":["2026-07-28"],"requested":"2025-11-25"}}`)
 	case m.Method == "server/discover" && !legacy:

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/tollgate/tollgate/conformance/chaos/checker"
+	"github.com/tollgate/tollgate/conformance/chaos/evidence"
+	"github.com/tollgate/tollgate/conformance/chaos/fleet"
+	"github.com/tollgate/tollgate/conformance/launch"
+	"github.com/tollgate/tollgate/ledger"
+)
+
+// journalDir is where a gateway keeps its journal, below its data.
+const journalDir = "journal"
+
+// errBroken means that a promise was not kept.
+var errBroken = errors.New("promises were broken")
+
+// chaos makes one run and judges it.
+func (o *options) chaos(ctx context.Context) (err error) {
+	binary, err := launch.Binary(o.root)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(o.dir, "chaos-")
+	if err != nil {
+		return err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // PostgreSQL runs as another user
+		return err
+	}
+	keep := true
+	defer func() {
+		if !keep {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+	}()
+	if o.clock {
+		built := filepath.Join(dir, "build")
+		if err := os.Mkdir(built, 0o755); err != nil {
+			return err
+		}
+		if binary, err = fleet.BuildShifted(ctx, o.root, built); err != nil {
+			return err
+		}
+	}
+	fmt.Printf("seed %d, %s, %d replicas, in %s\n", o.seed, o.length, o.replicas, dir)
+	result, err := o.perform(ctx, dir, binary)
+	if err != nil {
+		return fmt.Errorf("the run of seed %d in %s was not completed: %w", o.seed, dir, err)
+	}
+	fmt.Print(result.text())
+	switch wrong := len(result.report.Findings) > 0; {
+	case o.broken && !result.overspent():
+		return errors.New("replicas that share nothing were not found to exceed a limit: the checker is of no use")
+	case wrong && !o.broken:
+		return fmt.Errorf("%w: repeat with -seed %d; the evidence is in %s", errBroken, o.seed, dir)
+	}
+	keep = o.keep
+	if o.out == "" {
+		return nil
+	}
+	return os.WriteFile(filepath.Join(o.root, o.out), []byte(result.markdown()), 0o644)
+}
+
+// result is a judged run.
+type result struct {
+	o      *options
+	began  time.Time
+	faults []evidence.Fault
+	disks  bool
+	report *checker.Report
+}
+
+// overspent reports whether the checker found a limit exceeded.
+func (r *result) overspent() bool {
+	for _, f := range r.report.Findings {
+		if f.Rule == checker.Exceeded {
+			return true
+		}
+	}
+	return false
+}
+
+func (o *options) perform(ctx context.Context, dir, binary string) (*result, error) {
+	r := &result{o: o, began: time.Now()}
+	s, err := o.stage(ctx, dir, binary)
+	if err != nil {
+		return nil, err
+	}
+	err = s.play(ctx)
+	if err == nil {
+		err = s.rest()
+	}
+	if err == nil {
+		r.disks = len(s.disks) > 0
+		r.report, err = s.judge()
+	}
+	if err = errors.Join(err, s.strike()); err != nil {
+		return nil, err
+	}
+	r.faults, err = evidence.Read[evidence.Fault](filepath.Join(dir, "faults.jsonl"))
+	return r, errors.Join(err, ctx.Err())
+}
+
+// rest ends replicas and upstreams, so that all is on the disk.
+func (s *scene) rest() error {
+	var errs []error
+	for _, name := range s.names {
+		errs = append(errs, s.replicas[name].Stop())
+	}
+	for _, p := range s.upstreams {
+		errs = append(errs, p.Stop())
+	}
+	return errors.Join(errs...)
+}
+
+// judge reads what everybody wrote and has the checker look at it.
+func (s *scene) judge() (*checker.Report, error) {
+	in := checker.Input{Plan: s.plan, Zone: s.zone.Offset, Lowered: s.lowered}
+	var err error
+	if in.Calls, err = evidence.Read[evidence.Call](s.logOf("workers")); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{providerProcess, toolsProcess} {
+		lines, err := evidence.Read[evidence.Request](s.logOf(name))
+		if err != nil {
+			return nil, err
+		}
+		requests, err := evidence.Requests(lines)
+		if err != nil {
+			return nil, err
+		}
+		in.Requests = append(in.Requests, requests...)
+	}
+	for _, name := range s.names {
+		dir := s.replicas[name].Data()
+		if err := s.addJournal(&in, checker.Journal{Name: name}, dir); err != nil {
+			return nil, err
+		}
+	}
+	for _, lost := range s.lost {
+		_, dir, _ := strings.Cut(lost.Name, ": ")
+		if err := s.addJournal(&in, lost, dir); err != nil {
+			return nil, err
+		}
+	}
+	return checker.Check(&in), nil
+}
+
+// addJournal reads a journal, and has the ledger's own check pass it too.
+func (s *scene) addJournal(in *checker.Input, j checker.Journal, data string) (err error) {
+	dir := filepath.Join(data, journalDir)
+	if _, err := ledger.Check(dir); err != nil {
+		return fmt.Errorf("%s: the ledger's own check: %w", j.Name, err)
+	}
+	if j.Entries, err = checker.ReadJournal(dir); err != nil {
+		return fmt.Errorf("%s: %w", j.Name, err)
+	}
+	in.Journals = append(in.Journals, j)
+	return nil
+}
