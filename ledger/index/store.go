@@ -1,196 +1,183 @@
 package index
 
 import (
-	"database/sql"
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"strings"
+	"time"
 
-	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/ledger/journal"
 )
 
-// rowsPerInsert is how many rows one statement inserts: what a statement costs beside its rows is then shared by them.
-const rowsPerInsert = 16
+// errMoved means that another feed of the same journal has stored entries since: what is known of the database is out of
+// date and is to be loaded again.
+var errMoved = errors.New("another process feeds this journal to the index")
 
-// lanesMax bounds the lanes whose numbers are remembered: targets such as resource addresses are without number.
-const lanesMax = 8192
+// UnreachableError says that the index's database does not answer. Calls go on without it; entries wait in the journal.
+type UnreachableError struct{ Err error }
 
-const (
-	insertCalls = `INSERT INTO calls (at, id, kind, lane, block, trace, parent, outcome, entries) VALUES `
-	callValues  = `(?, ?, ?, ?, ?, ?, ?, ?, ?)`
-
-	// endCall puts an end or an extension into the row of its reservation: an id that was refused before it was reserved
-	// has two rows.
-	endCall = `UPDATE calls SET kind = ?, outcome = CASE ? WHEN '' THEN outcome ELSE ? END, entries = entries || ?
-WHERE id = ? AND kind = ? RETURNING at`
-
-	findLane = `INSERT INTO lanes (customer, team, key, key_id, user, action, upstream, target) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET lane = lane RETURNING lane`
-
-	addUsage = `INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, denied = denied + excluded.denied, failed = failed + excluded.failed,
-  cost = cost + excluded.cost, estimated = estimated + excluded.estimated, tokens = tokens + excluded.tokens,
-  input = input + excluded.input, output = output + excluded.output`
-
-	moveCursor = `UPDATE cursor SET position = ?, number = ?`
-)
-
-// statements are parsed once: parsing costs more than running them.
-type statements struct {
-	insert, insertMany, end, lane, usage, cursor *sql.Stmt
-
-	args []any // of insertMany, used again and again
+func (e *UnreachableError) Error() string {
+	return fmt.Sprintf("the index's database does not answer: %v", e.Err)
 }
 
-func (s *statements) prepare(db *sql.DB) error {
-	for _, p := range []struct {
-		into **sql.Stmt
-		text string
-	}{
-		{&s.insert, insertCalls + callValues},
-		{&s.insertMany, insertCalls + strings.Repeat(callValues+", ", rowsPerInsert-1) + callValues},
-		{&s.end, endCall}, {&s.lane, findLane}, {&s.usage, addUsage}, {&s.cursor, moveCursor},
-	} {
-		stmt, err := db.Prepare(p.text)
-		if err != nil {
-			return err
-		}
-		*p.into = stmt
-	}
-	return nil
+func (e *UnreachableError) Unwrap() error { return e.Err }
+
+// progress is how far a feed has come.
+type progress struct {
+	position journal.Position
+	number   int64 // rows made
+	turn     int64 // batches stored: whoever knows another than the database has is out of date
 }
 
-func (s *statements) close() error {
-	var errs []error
-	for _, stmt := range []*sql.Stmt{s.insert, s.insertMany, s.end, s.lane, s.usage, s.cursor} {
-		if stmt != nil {
-			errs = append(errs, stmt.Close())
-		}
-	}
-	return errors.Join(errs...)
+// store is the database an index lies in. Reads are safe for concurrent use; load, stored and save are for whoever holds
+// Index.feeding.
+type store interface {
+	dialect() *dialect
+
+	// load reads how far the feed has come.
+	load(ctx context.Context) (progress, error)
+
+	// stored is the last sequence of a writer that the database has, from whatever feed; 0: none.
+	stored(ctx context.Context, writer string) (uint64, error)
+
+	// save stores a batch and moves the feed from one place to the next in one transaction: whole or not at all. The error
+	// errMoved, wrapped, says that the feed or a writer of the batch is not where the batch begins: nothing was stored.
+	save(ctx context.Context, b *batch, from, to progress) error
+
+	// beat tells others that all up to a time is stored, where there are others.
+	beat(ctx context.Context, through time.Time) error
+
+	// query runs a query whose text has ? for each argument.
+	query(ctx context.Context, text string, args ...any) (rows, error)
+
+	// trim removes what is older, a small part at a time: calls before at, and use by hour before hour, but none by day
+	// unless before day. It reports whether there is more to remove.
+	trim(ctx context.Context, c cut) (more bool, err error)
+
+	// feeds lists the feeds of the database other than this one.
+	feeds(ctx context.Context) ([]Feed, error)
+
+	close() error
 }
 
-// store writes a batch and the place it ends at in one transaction.
-func (ix *Index) store(b *batch, end journal.Position) error {
-	tx, err := ix.write.Begin()
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback()
-	if err := ix.storeRows(tx, b.rows); err != nil {
-		return err
-	}
-	if err := ix.storeEnds(tx, b); err != nil {
-		return err
-	}
-	if err := ix.storeUsage(tx, b); err != nil {
-		return err
-	}
-	position, err := json.Marshal(end)
-	if err != nil {
-		return err
-	}
-	if _, err := tx.Stmt(ix.stmts.cursor).Exec(string(position), b.number); err != nil {
-		return err
-	}
-	return tx.Commit()
+// cut is where trim cuts. Zero fields cut nothing.
+type cut struct {
+	at   int64 // of calls
+	hour int64 // of use by hour
+	day  int64 // of use by day, in hours
 }
 
-func (ix *Index) storeRows(tx *sql.Tx, rows []row) error {
-	if len(rows) == 0 {
-		return nil
-	}
-	s := &ix.stmts
-	one, many := tx.Stmt(s.insert), tx.Stmt(s.insertMany)
-	for len(rows) > 0 {
-		n, insert := 1, one
-		if len(rows) >= rowsPerInsert {
-			n, insert = rowsPerInsert, many
-		}
-		s.args = s.args[:0]
-		for i := range rows[:n] {
-			r := &rows[i]
-			number, err := ix.laneOf(tx, &r.lane)
-			if err != nil {
-				return err
-			}
-			s.args = append(s.args, r.at, r.id[:], int64(r.kind), number, r.block, blob(r.trace[:]), blob(r.parent[:]), string(r.outcome), r.payloads)
-		}
-		if _, err := insert.Exec(s.args...); err != nil {
-			return fmt.Errorf("store the entries from %s on: %w", rows[0].id, err)
-		}
-		rows = rows[n:]
-		runtime.Gosched() // a call that is ready to go on goes first
-	}
-	return nil
+// rows is the answer of a query.
+type rows interface {
+	Next() bool
+	Scan(into ...any) error
+	Err() error
+	Close()
 }
 
-// laneOf returns the number of a lane.
-func (ix *Index) laneOf(tx *sql.Tx, l *lane) (int64, error) {
-	if number, ok := ix.lanes[*l]; ok {
-		return number, nil
-	}
-	var number int64
-	err := tx.Stmt(ix.stmts.lane).QueryRow(l.customer, l.team, l.key, l.keyID, l.user, l.action, l.upstream, l.target).Scan(&number)
-	if err != nil {
-		return 0, fmt.Errorf("store a lane: %w", err)
-	}
-	if len(ix.lanes) >= lanesMax {
-		clear(ix.lanes)
-	}
-	ix.lanes[*l] = number
-	return number, nil
+// dialect is where the SQL of the engines differs.
+type dialect struct {
+	prefix string // of the tables' names
+	feed   string // the column that tells apart what two feeds made in one moment; "0" where there is one feed
+
+	// month is an hour's month as a number: 12 for each year, and 0 to 11.
+	month string
+
+	// glob is the condition that a text fits a pattern, in which * stands for any text, and the pattern as it takes it.
+	glob func(expression, pattern string) (condition, argument string)
+
+	// text is a text as the engine can store it.
+	text func(string) string
+
+	// id is an id as the engine takes it.
+	id func([16]byte) any
+
+	// ofTrace is the condition that a call is of a trace, and its arguments.
+	ofTrace func(trace [16]byte) (condition string, args []any)
+
+	// ofLanes lists the places of calls of several lanes, at most some of each: conditions, order and limit are filled in.
+	// lanesAtOnce is how many it takes, as the argument that laneArgument makes of them.
+	ofLanes      string
+	lanesAtOnce  int
+	laneArgument func([]int64) any
+
+	// ofPlaces reads calls by their places, whose arguments placeArguments makes.
+	ofPlaces       func(n int) string
+	placeArguments func([]place) []any
 }
 
-// storeEnds writes what follows reservations of earlier batches.
-func (ix *Index) storeEnds(tx *sql.Tx, b *batch) error {
-	if len(b.ends) == 0 {
-		return nil
+// order sorts by time, or the latest first.
+func (d *dialect) order(oldestFirst bool) string {
+	way := " DESC"
+	if oldestFirst {
+		way = " ASC"
 	}
-	update := tx.Stmt(ix.stmts.end)
-	for i := range b.ends {
-		e := &b.ends[i].entry
-		var at int64
-		err := update.QueryRow(int64(e.Kind), string(e.Status), string(e.Status), b.ends[i].payload, e.Resolves[:], int64(ledger.Reserved)).Scan(&at)
-		if err != nil {
-			return fmt.Errorf("store the end of %s: %w", e.Resolves, err)
-		}
-		if e.Ends() {
-			b.use(hourOf(timeOf(at)), e)
-		}
-		if i%rowsPerInsert == 0 {
-			runtime.Gosched()
-		}
+	if d.feed == "0" {
+		return "at" + way
 	}
-	return nil
+	return "at" + way + ", " + d.feed + way
 }
 
-func (ix *Index) storeUsage(tx *sql.Tx, b *batch) error {
-	if len(b.usage) == 0 {
-		return nil
+// beyond is the condition that a call comes after a place in that order.
+func (d *dialect) beyond(p place, oldestFirst bool) (string, []any) {
+	sign := "<"
+	if oldestFirst {
+		sign = ">"
 	}
-	add := tx.Stmt(ix.stmts.usage)
-	for k, u := range b.usage {
-		number, err := ix.laneOf(tx, &k.lane)
-		if err != nil {
-			return err
-		}
-		if _, err := add.Exec(k.hour, number, u.Calls, u.Denied, u.Failed, int64(u.Cost), int64(u.Estimated), u.Tokens, u.Input, u.Output); err != nil {
-			return fmt.Errorf("store usage: %w", err)
-		}
+	if d.feed == "0" {
+		return "at " + sign + " ?", []any{p.at}
 	}
-	return nil
+	// The first part is for the choice of partitions.
+	return fmt.Sprintf("at %s= ? AND (at, %s) %s (?, ?)", sign, d.feed, sign), []any{p.at, p.at, p.feed}
 }
 
-// blob is b, or NULL when it is all zeros.
-func blob(b []byte) any {
-	for _, c := range b {
-		if c != 0 {
-			return b
-		}
+// place is where a call stands: all calls are in the order of their places.
+type place struct{ at, feed int64 }
+
+func (p place) compare(q place) int {
+	switch {
+	case p.at < q.at || p.at == q.at && p.feed < q.feed:
+		return -1
+	case p == q:
+		return 0
 	}
-	return nil
+	return 1
+}
+
+// where is a condition under construction.
+type where struct {
+	dialect *dialect
+	text    []string
+	args    []any
+}
+
+func (w *where) and(condition string, args ...any) {
+	w.text = append(w.text, condition)
+	w.args = append(w.args, args...)
+}
+
+func (w *where) String() string {
+	if len(w.text) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(w.text, " AND ")
+}
+
+// match restricts an expression of text, when there is something to restrict it to.
+func (w *where) match(expression, text string) {
+	if text == "" {
+		return
+	}
+	condition, argument := w.dialect.matches(expression, text)
+	w.and(condition, argument)
+}
+
+// matches is the condition that an expression is text, or fits it when it has a *.
+func (d *dialect) matches(expression, text string) (condition, argument string) {
+	text = d.text(text)
+	if strings.Contains(text, "*") {
+		return d.glob(expression, text)
+	}
+	return expression + " = ?", text
 }
