@@ -2,189 +2,137 @@ package index
 
 import (
 	"context"
-	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
-	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
-
+	"github.com/tollgate/tollgate/internal/postgres"
 	"github.com/tollgate/tollgate/ledger"
+	"github.com/tollgate/tollgate/ledger/index/pgsql"
+	"github.com/tollgate/tollgate/ledger/index/sqlite"
+	"github.com/tollgate/tollgate/ledger/index/store"
 	"github.com/tollgate/tollgate/ledger/journal"
 )
-
-const (
-	// schemaVersion stands in the database; one of another version is made again from the journal.
-	schemaVersion = 3
-	// readersMax bounds queries at the same time.
-	readersMax = 4
-	// busyWait is how long a query waits for a lock of the database: a flush takes a few milliseconds.
-	busyWait = 5 * time.Second
-	// checkpointPages is how long the database's log grows, 16 MB, before its pages are put in their places: most are
-	// changed by several batches and are then put there once.
-	checkpointPages = 4000
-)
-
-// schema has one row in calls for each call, or for each entry that is not about a call. at orders them by time:
-// milliseconds shifted by 20 bits, and the low bits of a running number. entries holds their journal payloads, each
-// behind its length, so that what the columns leave out is not lost. Whose a call is and where it went are columns of
-// lanes, which calls and usage name by number: there are few of them, and each call would repeat eight texts.
-//
-// Trace ids are random, so an index of them alone would have each call change a page of its own. block counts calls in
-// thousands: in the index of block and trace a batch changes the few pages of its block, and a search looks into each
-// block, of which there are few.
-const schema = `
-CREATE TABLE lanes (
-  lane INTEGER PRIMARY KEY,
-  customer TEXT NOT NULL, team TEXT NOT NULL, key TEXT NOT NULL, key_id TEXT NOT NULL, user TEXT NOT NULL,
-  action TEXT NOT NULL, upstream TEXT NOT NULL, target TEXT NOT NULL,
-  UNIQUE (customer, team, key, key_id, user, action, upstream, target)
-);
-CREATE TABLE calls (
-  at INTEGER PRIMARY KEY,
-  id BLOB NOT NULL,
-  kind INTEGER NOT NULL,
-  lane INTEGER NOT NULL,
-  block INTEGER NOT NULL, trace BLOB,
-  parent BLOB,
-  outcome TEXT NOT NULL,
-  entries BLOB NOT NULL
-);
-CREATE INDEX calls_id ON calls (id);
-CREATE INDEX calls_trace ON calls (block, trace) WHERE trace IS NOT NULL;
-CREATE INDEX calls_parent ON calls (parent) WHERE parent IS NOT NULL;
-CREATE TABLE usage (
-  hour INTEGER NOT NULL,
-  lane INTEGER NOT NULL,
-  calls INTEGER NOT NULL, denied INTEGER NOT NULL, failed INTEGER NOT NULL,
-  cost INTEGER NOT NULL, estimated INTEGER NOT NULL, tokens INTEGER NOT NULL, input INTEGER NOT NULL, output INTEGER NOT NULL,
-  PRIMARY KEY (hour, lane)
-) WITHOUT ROWID;
-CREATE TABLE cursor (position TEXT NOT NULL, number INTEGER NOT NULL);
-INSERT INTO cursor VALUES ('{}', 0);
-`
 
 // Index is the database. All methods are safe for concurrent use.
 type Index struct {
 	ledger *ledger.Ledger // that Run follows; nil: nobody writes
-
-	write *sql.DB // one connection, used by whoever holds feeding
-	read  *sql.DB
+	engine store.Engine
 
 	feeding sync.Mutex // held by the one that stores batches; guards what follows
-	stmts   statements
-	batch   batch          // used again and again
-	lanes   map[lane]int64 // those met of late, by their numbers
-	number  int64          // rows made so far
+	loaded  bool       // at and seqs are those of the database
+	at      store.Progress
+	seqs    map[string]uint64 // the last sequence stored, of the writers met
+	batch   store.Batch       // used again and again
+	beaten  time.Time         // when others were told last
 
 	mu       sync.Mutex
 	position journal.Position // all before it is stored; guarded by mu
 	moved    chan struct{}    // closed when position moves, or fed fails; guarded by mu
 	failed   error            // why the last batch was not stored; guarded by mu
+	through  time.Time        // all entries up to then are stored; guarded by mu
 
+	keep  atomic.Int64  // how long calls are kept, in nanoseconds; 0: for ever
 	hurry chan struct{} // somebody waits in CatchUp
 }
 
-// Open opens or makes the database at path for a ledger in use. Run, started by the caller, keeps it up with it.
+// Open opens or makes the SQLite database at path for a ledger in use. Run, started by the caller, keeps it up with it.
+// A database of an older form is brought up to date, one of a newer is refused.
 func Open(path string, l *ledger.Ledger) (*Index, error) {
-	ix := &Index{ledger: l, batch: newBatch(), lanes: map[lane]int64{}, moved: make(chan struct{}), hurry: make(chan struct{}, 1)}
-	err := ix.open(path)
+	s, err := sqlite.Open(path)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open index %s: %w", path, err), ix.Close())
+		return nil, err
+	}
+	return newIndex(context.Background(), s, l)
+}
+
+// OpenPostgres opens the index that replicas share, and makes its tables. replica names this one's journal for good, whatever
+// directory it lies in. Run, started by the caller, keeps the database up with l; when it cannot be reached calls go on, and
+// entries wait in the journal. db stays the caller's.
+func OpenPostgres(ctx context.Context, db *postgres.DB, replica string, l *ledger.Ledger) (*Index, error) {
+	e, err := pgsql.Open(ctx, db, replica, !db.Cockroach())
+	if err != nil {
+		return nil, err
+	}
+	return newIndex(ctx, e, l)
+}
+
+func newIndex(ctx context.Context, e store.Engine, l *ledger.Ledger) (*Index, error) {
+	ix := &Index{
+		ledger: l, engine: e, batch: store.NewBatch(), moved: make(chan struct{}), hurry: make(chan struct{}, 1), through: time.Now(),
+	}
+	ix.feeding.Lock()
+	defer ix.feeding.Unlock()
+	if err := ix.load(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the index: %w", err), ix.Close())
 	}
 	return ix, nil
 }
 
-func (ix *Index) open(path string) (err error) {
-	if ix.write, err = connect(path, 1, false); err != nil {
-		return err
-	}
-	var version int
-	if err := ix.write.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
-		return err
-	}
-	if version != schemaVersion {
-		if err := ix.create(); err != nil {
-			return err
-		}
-	}
-	var position string
-	if err := ix.write.QueryRow("SELECT position, number FROM cursor").Scan(&position, &ix.number); err != nil {
-		return err
-	}
-	if err := json.Unmarshal([]byte(position), &ix.position); err != nil {
-		return fmt.Errorf("stored position: %w", err)
-	}
-	if err := ix.stmts.prepare(ix.write); err != nil {
-		return err
-	}
-	ix.read, err = connect(path, readersMax, true)
-	return err
-}
-
-func connect(path string, connections int, readOnly bool) (*sql.DB, error) {
-	q := url.Values{"_pragma": {
-		fmt.Sprintf("busy_timeout(%d)", busyWait.Milliseconds()), "journal_mode(wal)", "synchronous(normal)",
-		"temp_store(memory)", // else a statement of several rows notes in a file what it changes, page by page
-		fmt.Sprintf("wal_autocheckpoint(%d)", checkpointPages),
-	}}
-	if readOnly {
-		q.Add("_pragma", "query_only(true)")
-	}
-	absolute, err := filepath.Abs(path)
-	if err != nil {
-		return nil, err
-	}
-	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: filepath.ToSlash(absolute), RawQuery: q.Encode()}).String())
-	if err != nil {
-		return nil, err
-	}
-	db.SetMaxOpenConns(connections)
-	db.SetMaxIdleConns(connections)
-	return db, nil
-}
-
-// create makes an empty database of this version out of whatever there is.
-func (ix *Index) create() error {
-	tx, err := ix.write.Begin()
+// load reads from the database how far the feed has come. The caller holds feeding.
+func (ix *Index) load(ctx context.Context) error {
+	at, err := ix.engine.Load(ctx)
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback()
-	for _, table := range []string{"calls", "usage", "cursor", "lanes"} {
-		if _, err := tx.Exec("DROP TABLE IF EXISTS " + table); err != nil {
-			return err
-		}
-	}
-	if _, err := tx.Exec(schema + fmt.Sprintf("PRAGMA user_version = %d", schemaVersion)); err != nil {
-		return err
-	}
-	return tx.Commit()
+	ix.at, ix.seqs, ix.loaded = at, map[string]uint64{}, true
+	ix.mu.Lock()
+	ix.position = at.Position
+	ix.mu.Unlock()
+	return nil
 }
 
-// Close closes the database. Run must have ended.
-func (ix *Index) Close() error {
-	errs := []error{ix.stmts.close()}
-	for _, db := range []*sql.DB{ix.read, ix.write} {
-		if db != nil {
-			errs = append(errs, db.Close())
-		}
-	}
-	return errors.Join(errs...)
-}
+// Close closes an SQLite database; one in PostgreSQL belongs to whoever opened it. Run must have ended.
+func (ix *Index) Close() error { return ix.engine.Close() }
 
-// Position is how far the index has come.
+// Position is how far the index has come: what the journal holds before it is stored.
 func (ix *Index) Position() journal.Position {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
 	return ix.position
 }
 
-// CatchUp waits until the index has reached what the ledger holds now. Queries that follow see all of it.
+// Retain says how long calls are listed; 0, as in the beginning: for ever. Run removes what is older. Use by day stays for
+// usageKept at least.
+func (ix *Index) Retain(d time.Duration) { ix.keep.Store(int64(d)) }
+
+// Feed is how far the entries of one replica are in the index.
+type Feed = store.Feed
+
+// Use is what calls used.
+type Use = store.Use
+
+// UnreachableError says that the index's database does not answer.
+type UnreachableError = store.UnreachableError
+
+// Lag is how far this process's index is behind its journal: about a second when it keeps up.
+func (ix *Index) Lag() time.Duration {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	return max(0, time.Since(ix.through))
+}
+
+// Feeds lists how far the index is with the entries of each replica, this one first. Of replicas that have gone, the feed
+// stays as it was. With an error it lists this one alone.
+func (ix *Index) Feeds(ctx context.Context) ([]Feed, error) {
+	feeds, err := ix.engine.Feeds(ctx)
+	if err != nil || len(feeds) == 0 {
+		feeds = []Feed{{}}
+	}
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	own := &feeds[0]
+	own.Through, own.Seen, own.Failing, own.Lag = ix.through, time.Now(), ix.failed != nil, max(0, time.Since(ix.through)).Seconds()
+	if err != nil {
+		return feeds, fmt.Errorf("list the feeds of the index: %w", err)
+	}
+	return feeds, nil
+}
+
+// CatchUp waits until the index has reached what the ledger holds now. Queries that follow see all of it. It returns an
+// *UnreachableError, wrapped, when the database does not answer.
 func (ix *Index) CatchUp(ctx context.Context) error {
 	if ix.ledger == nil {
 		return nil // Read has brought it to the end

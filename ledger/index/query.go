@@ -2,20 +2,21 @@ package index
 
 import (
 	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"strconv"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/tollgate/tollgate/ledger"
+	"github.com/tollgate/tollgate/ledger/index/store"
 )
 
 const (
 	pageDefault = 100
-	// pageMax bounds a page, and so the memory of a query.
-	pageMax = 1000
+	// PageMax bounds a page, and so the memory of a query.
+	PageMax = 1000
+	// lanesMerged is how many lanes are looked through one by one: each costs a look into an index. A filter that more of
+	// them match is so wide that going through all calls by time soon fills a page.
+	lanesMerged = 2000
 )
 
 // Filter says which calls to list. Zero fields do not restrict. The texts may hold *, which stands for any text.
@@ -30,6 +31,8 @@ type Filter struct {
 	Outcome                   string
 	Customer, Team, Key, User string // Key is a key's name or its id
 	Action, Upstream, Target  string
+	Server, Provider          string // an Upstream of that sort
+	Tool, Model               string // as SERVER/TOOL and PROVIDER/MODEL
 
 	OldestFirst bool
 	Limit       int    // calls on a page; 0: 100, at most 1,000
@@ -49,7 +52,7 @@ type Call struct {
 	Ended time.Time // zero: under way, or never left
 }
 
-// Calls lists calls by time.
+// Calls lists calls by time. Errors are a *FilterError for what is asked wrongly, or of the database.
 func (ix *Index) Calls(ctx context.Context, f Filter) (Page[Call], error) {
 	return list(ctx, ix, f, func(entries []ledger.Entry) []Call { return []Call{joined(entries)} })
 }
@@ -63,6 +66,9 @@ func (ix *Index) Entries(ctx context.Context, f Filter) (Page[ledger.Entry], err
 // joined puts a reservation and what followed it into one.
 func joined(entries []ledger.Entry) Call {
 	c := Call{Entry: entries[0]}
+	if c.Ends() { // its reservation is gone by age
+		c.Ended = c.Time
+	}
 	for i := range entries[1:] {
 		e := &entries[1+i]
 		switch {
@@ -78,181 +84,218 @@ func joined(entries []ledger.Entry) Call {
 	return c
 }
 
+// stored is a call as the database has it.
+type stored struct {
+	store.Place
+	payloads []byte
+}
+
 func list[T any](ctx context.Context, ix *Index, f Filter, items func([]ledger.Entry) []T) (Page[T], error) {
 	var page Page[T]
-	w, err := f.where()
-	if err != nil {
-		return page, err
-	}
 	limit := f.Limit
 	if limit <= 0 {
 		limit = pageDefault
 	}
-	limit = min(limit, pageMax)
-	order := "DESC"
-	if f.OldestFirst {
-		order = "ASC"
-	}
-	rows, err := ix.read.QueryContext(ctx, fmt.Sprintf("SELECT at, entries FROM calls%s ORDER BY at %s LIMIT %d", w, order, limit+1), w.args...)
+	limit = min(limit, PageMax)
+	calls, err := ix.find(ctx, &f, limit+1)
 	if err != nil {
 		return page, fmt.Errorf("list calls: %w", err)
 	}
-	defer rows.Close()
-	var last int64
-	for n := 0; rows.Next(); n++ {
-		if n == limit {
-			page.Next = strconv.FormatInt(last, 36)
-			break
-		}
-		var payloads []byte
-		if err := rows.Scan(&last, &payloads); err != nil {
-			return page, fmt.Errorf("list calls: %w", err)
-		}
-		entries, err := parsePayloads(payloads)
+	if len(calls) > limit {
+		calls = calls[:limit]
+		page.Next = cursorAfter(calls[limit-1].Place, f.OldestFirst)
+	}
+	for i := range calls {
+		entries, err := store.ParsePayloads(calls[i].payloads)
 		if err != nil {
 			return page, fmt.Errorf("list calls: %w", err)
 		}
 		page.Items = append(page.Items, items(entries)...)
 	}
-	return page, rows.Err()
+	return page, nil
 }
 
-var errPayloads = errors.New("a row of the index is damaged: remove index.db, and it is made again")
-
-// parsePayloads reads the entries of a row.
-func parsePayloads(b []byte) ([]ledger.Entry, error) {
-	var out []ledger.Entry
-	for len(b) > 0 {
-		seq, n := binary.Uvarint(b)
-		if n <= 0 {
-			return nil, errPayloads
+// find reads the first calls that f matches.
+func (ix *Index) find(ctx context.Context, f *Filter, limit int) ([]stored, error) {
+	d := ix.engine.Dialect()
+	w, narrow, err := f.where(d)
+	if err != nil {
+		return nil, err
+	}
+	if who := f.who(d); len(who.text) > 0 {
+		lanes, err := ix.lanes(ctx, who)
+		switch {
+		case err != nil:
+			return nil, err
+		case len(lanes) == 0:
+			return nil, nil
+		case len(lanes) <= lanesMerged && !narrow:
+			return ix.merge(ctx, w, lanes, f.OldestFirst, limit)
 		}
-		writer, rest, err := sized(b[n:])
+		// The sign keeps the database from going by lane.
+		w.and("+lane IN (SELECT lane FROM "+d.Prefix+"lanes"+who.String()+")", who.args...)
+	}
+	from := d.Prefix + "calls"
+	if f.unlike() && !narrow {
+		from += d.Unlike
+	}
+	return ix.read(ctx, fmt.Sprintf("SELECT at, %s, entries FROM %s%s ORDER BY %s LIMIT %d", d.Feed, from, w, d.Order(f.OldestFirst), limit), w.args)
+}
+
+func (ix *Index) read(ctx context.Context, text string, args []any) ([]stored, error) {
+	rows, err := ix.engine.Query(ctx, text, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []stored
+	for rows.Next() {
+		var s stored
+		if err := rows.Scan(&s.At, &s.Feed, &s.payloads); err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, rows.Err()
+}
+
+// lanes are the numbers of the lanes that match, some more than lanesMerged at most.
+func (ix *Index) lanes(ctx context.Context, who *where) ([]int64, error) {
+	rows, err := ix.engine.Query(ctx, fmt.Sprintf("SELECT lane FROM %slanes%s LIMIT %d", who.dialect.Prefix, who, lanesMerged+1), who.args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []int64
+	for rows.Next() {
+		var lane int64
+		if err := rows.Scan(&lane); err != nil {
+			return nil, err
+		}
+		out = append(out, lane)
+	}
+	return out, rows.Err()
+}
+
+// merge reads the first calls of some lanes. Each lane is asked for those that come before the last of what is found
+// already, so that all lanes together read little more than one page.
+func (ix *Index) merge(ctx context.Context, w *where, lanes []int64, oldest bool, limit int) ([]stored, error) {
+	d := w.dialect
+	var found []store.Place
+	for n := d.LanesAtOnce; len(lanes) > 0; n *= d.LanesAtOnce {
+		part := lanes[:min(n, len(lanes))]
+		lanes = lanes[len(part):]
+		within := where{dialect: d, text: slices.Clone(w.text), args: slices.Concat([]any{d.LaneArgument(part)}, w.args)}
+		if len(found) == limit {
+			condition, args := d.Beyond(found[limit-1], !oldest)
+			within.and(condition, args...)
+		}
+		conditions := ""
+		for _, c := range within.text {
+			conditions += " AND " + c
+		}
+		more, err := ix.places(ctx, fmt.Sprintf(d.OfLanes, conditions, d.Order(oldest), limit), within.args)
 		if err != nil {
 			return nil, err
 		}
-		wire, rest, err := sized(rest)
-		if err != nil {
+		found = append(found, more...)
+		slices.SortFunc(found, func(a, b store.Place) int {
+			if oldest {
+				return a.Compare(b)
+			}
+			return b.Compare(a)
+		})
+		found = found[:min(limit, len(found))]
+	}
+	if len(found) == 0 {
+		return nil, nil
+	}
+	calls, err := ix.read(ctx, d.OfPlaces(len(found)), d.PlaceArguments(found))
+	slices.SortFunc(calls, func(a, b stored) int {
+		if oldest {
+			return a.Compare(b.Place)
+		}
+		return b.Compare(a.Place)
+	})
+	return calls, err
+}
+
+func (ix *Index) places(ctx context.Context, text string, args []any) ([]store.Place, error) {
+	rows, err := ix.engine.Query(ctx, text, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []store.Place
+	for rows.Next() {
+		var p store.Place
+		if err := rows.Scan(&p.At, &p.Feed); err != nil {
 			return nil, err
 		}
-		e, err := ledger.DecodeEntry(wire)
-		if err != nil {
-			return nil, err
-		}
-		e.Seq, e.Writer = seq, string(writer)
-		out = append(out, e)
-		b = rest
+		out = append(out, p)
 	}
-	if len(out) == 0 {
-		return nil, errPayloads
-	}
-	return out, nil
-}
-
-// sized reads bytes behind their length.
-func sized(b []byte) (part, rest []byte, err error) {
-	length, n := binary.Uvarint(b)
-	if n <= 0 || length > uint64(len(b)-n) {
-		return nil, nil, errPayloads
-	}
-	return b[n : n+int(length)], b[n+int(length):], nil
-}
-
-// where is a condition under construction.
-type where struct {
-	text []string
-	args []any
-}
-
-func (w *where) and(condition string, args ...any) {
-	w.text = append(w.text, condition)
-	w.args = append(w.args, args...)
-}
-
-func (w *where) String() string {
-	if len(w.text) == 0 {
-		return ""
-	}
-	return " WHERE " + strings.Join(w.text, " AND ")
-}
-
-// match restricts a column of text, when there is something to restrict it to.
-func (w *where) match(column, text string) {
-	switch {
-	case text == "":
-	case strings.Contains(text, "*"):
-		w.and(column+" GLOB ?", globOf(text))
-	default:
-		w.and(column+" = ?", text)
-	}
-}
-
-// globOf is text as SQLite's GLOB takes it, with * as the only letter of special meaning.
-func globOf(text string) string {
-	return strings.NewReplacer("[", "[[]", "?", "[?]").Replace(text)
+	return out, rows.Err()
 }
 
 // who restricts the columns of lanes.
-func (f *Filter) who() *where {
-	w := &where{}
-	w.match("customer", f.Customer)
-	w.match("team", f.Team)
-	if f.Key != "" {
-		k := &where{}
-		k.match("key", f.Key)
-		w.and("("+k.text[0]+" OR key_id = ?)", k.args[0], f.Key)
+func (f *Filter) who(d *store.Dialect) *where {
+	w := &where{dialect: d}
+	for _, m := range []struct{ group, text string }{
+		{"customer", f.Customer}, {"team", f.Team}, {"user", f.User}, {"action", f.Action}, {"upstream", f.Upstream}, {"target", f.Target},
+		{"server", f.Server}, {"provider", f.Provider}, {"tool", f.Tool}, {"model", f.Model},
+	} {
+		w.match(groups[m.group].expression, m.text)
 	}
-	w.match("user", f.User)
-	w.match("action", f.Action)
-	w.match("upstream", f.Upstream)
-	w.match("target", f.Target)
+	if f.Key != "" {
+		condition, name := d.Matches("key", f.Key)
+		w.and("("+condition+" OR key_id = ?)", name, d.Text(f.Key))
+	}
 	return w
 }
 
-// ofTrace looks a trace up in each block.
-const ofTrace = `at IN (
-WITH RECURSIVE blocks(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM blocks WHERE n < (SELECT number >> ? FROM cursor))
-SELECT traced.at FROM blocks CROSS JOIN calls AS traced ON traced.block = blocks.n AND traced.trace = ?)`
+// unlike reports whether no call that simply went well can match.
+func (f *Filter) unlike() bool {
+	return len(f.Kinds) > 0 && !slices.Contains(f.Kinds, ledger.Posted) ||
+		f.Outcome != "" && f.Outcome != string(ledger.OK) && !slices.Contains([]byte(f.Outcome), '*')
+}
 
-func (f *Filter) where() (*where, error) {
-	w := &where{}
-	if who := f.who(); len(who.text) > 0 {
-		w.and("lane IN (SELECT lane FROM lanes"+who.String()+")", who.args...)
-	}
+// where restricts the columns of calls, and reports whether that leaves few.
+func (f *Filter) where(d *store.Dialect) (w *where, narrow bool, err error) {
+	w = &where{dialect: d}
 	if !f.From.IsZero() {
-		w.and("at >= ?", f.From.UnixMilli()<<numberBits)
+		w.and("at >= ?", store.AtFrom(f.From))
 	}
 	if !f.To.IsZero() {
-		w.and("at < ?", f.To.UnixMilli()<<numberBits)
+		w.and("at < ?", store.AtFrom(f.To))
 	}
 	if f.After != "" {
-		at, err := strconv.ParseInt(f.After, 36, 64)
+		p, err := readCursor(f.After, f.OldestFirst)
 		if err != nil {
-			return nil, fmt.Errorf("page %q is not one that was given out", f.After)
+			return nil, false, err
 		}
-		if f.OldestFirst {
-			w.and("at > ?", at)
-		} else {
-			w.and("at < ?", at)
-		}
+		condition, args := d.Beyond(p, f.OldestFirst)
+		w.and(condition, args...)
 	}
 	if !f.ID.IsZero() {
-		w.and("id = ?", f.ID[:])
+		w.and("id = ?", d.ID(f.ID))
 	}
 	if f.Trace != (ledger.TraceID{}) {
-		w.and(ofTrace, blockBits, f.Trace[:])
+		condition, args := d.OfTrace(f.Trace)
+		w.and(condition, args...)
 	}
 	if !f.Parent.IsZero() {
-		w.and("parent = ?", f.Parent[:])
+		w.and("parent = ?", d.ID(f.Parent))
+	}
+	if f.unlike() {
+		w.and(store.Unlike)
 	}
 	if len(f.Kinds) > 0 {
-		marks := strings.TrimSuffix(strings.Repeat("?, ", len(f.Kinds)), ", ")
 		args := make([]any, len(f.Kinds))
 		for i, k := range f.Kinds {
-			args[i] = uint8(k)
+			args[i] = int64(k)
 		}
-		w.and("kind IN ("+marks+")", args...)
+		w.and("kind IN ("+store.Marks(len(args))+")", args...)
 	}
 	w.match("outcome", f.Outcome)
-	return w, nil
+	return w, !f.ID.IsZero() || f.Trace != (ledger.TraceID{}) || !f.Parent.IsZero(), nil
 }

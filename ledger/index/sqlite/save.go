@@ -1,4 +1,4 @@
-package index
+package sqlite
 
 import (
 	"context"
@@ -10,13 +10,11 @@ import (
 	"strings"
 
 	"github.com/tollgate/tollgate/ledger"
+	"github.com/tollgate/tollgate/ledger/index/store"
 )
 
 // rowsPerInsert is how many rows one statement inserts: what a statement costs beside its rows is then shared by them.
 const rowsPerInsert = 16
-
-// lanesMax bounds the lanes whose numbers are remembered: targets such as resource addresses are without number.
-const lanesMax = 16384
 
 const (
 	insertCalls = `INSERT INTO calls (at, id, kind, lane, block, trace, parent, outcome, entries) VALUES `
@@ -43,7 +41,7 @@ ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, denied = denied + excl
 // statements are parsed once: parsing costs more than running them.
 type statements struct {
 	insert, insertMany, end, lane, cursor, writer *sql.Stmt
-	usage, usageMany                              [rollups]*sql.Stmt
+	usage, usageMany                              [store.Rollups]*sql.Stmt
 
 	args []any // of those of many rows, used again and again
 }
@@ -58,7 +56,7 @@ func (s *statements) prepare(db *sql.DB) error {
 		{&s.insert, insertCalls + callValues}, {&s.insertMany, insertCalls + many(callValues)},
 		{&s.end, endCall}, {&s.lane, findLane}, {&s.cursor, moveCursor}, {&s.writer, moveWriter},
 	}
-	for i, table := range rollupTables {
+	for i, table := range store.RollupTables {
 		all = append(all, one{&s.usage[i], fmt.Sprintf(addUsage, table, usageValues)}, one{&s.usageMany[i], fmt.Sprintf(addUsage, table, many(usageValues))})
 	}
 	for _, p := range all {
@@ -82,8 +80,8 @@ func (s *statements) close() error {
 	return errors.Join(errs...)
 }
 
-// save runs without the context: what it would cut takes milliseconds, and watching for it costs each statement more.
-func (s *sqlite) save(_ context.Context, b *batch, from, to progress) (err error) {
+// Save runs without the context: what it would cut takes milliseconds, and watching for it costs each statement more.
+func (s *DB) Save(_ context.Context, b *store.Batch, from, to store.Progress) (err error) {
 	tx, err := s.write.Begin()
 	if err != nil {
 		return err
@@ -97,14 +95,14 @@ func (s *sqlite) save(_ context.Context, b *batch, from, to progress) (err error
 	if err := s.move(tx, b, from, to); err != nil {
 		return err
 	}
-	if err := s.saveRows(tx, b.rows); err != nil {
+	if err := s.saveRows(tx, b.Rows); err != nil {
 		return err
 	}
 	ends, err := s.saveEnds(tx, b)
 	if err != nil {
 		return err
 	}
-	sums, err := b.roll(ends, func(l *lane) (laneNumbers, error) { return s.numbers(tx, l) })
+	sums, err := b.Roll(ends, func(l *store.Lane) (store.LaneNumbers, error) { return s.numbers(tx, l) })
 	if err != nil {
 		return err
 	}
@@ -117,8 +115,8 @@ func (s *sqlite) save(_ context.Context, b *batch, from, to progress) (err error
 }
 
 // move moves the cursor and the writers of the batch, if they are where the batch begins.
-func (s *sqlite) move(tx *sql.Tx, b *batch, from, to progress) error {
-	position, err := json.Marshal(to.position)
+func (s *DB) move(tx *sql.Tx, b *store.Batch, from, to store.Progress) error {
+	position, err := json.Marshal(to.Position)
 	if err != nil {
 		return err
 	}
@@ -128,22 +126,22 @@ func (s *sqlite) move(tx *sql.Tx, b *batch, from, to progress) error {
 			return err
 		}
 		if n, err := done.RowsAffected(); err != nil || n != 1 {
-			return errors.Join(errMoved, err)
+			return errors.Join(store.ErrMoved, err)
 		}
 		return nil
 	}
-	if err := one(s.stmts.cursor, string(position), to.number, to.turn, from.turn); err != nil {
+	if err := one(s.stmts.cursor, string(position), to.Number, to.Turn, from.Turn); err != nil {
 		return err
 	}
-	for _, w := range b.writers {
-		if err := one(s.stmts.writer, w.writer, w.to, w.from); err != nil {
+	for _, w := range b.Writers {
+		if err := one(s.stmts.writer, w.Writer, w.To, w.From); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *sqlite) saveRows(tx *sql.Tx, rows []row) error {
+func (s *DB) saveRows(tx *sql.Tx, rows []store.Row) error {
 	if len(rows) == 0 {
 		return nil
 	}
@@ -156,15 +154,15 @@ func (s *sqlite) saveRows(tx *sql.Tx, rows []row) error {
 		args := s.stmts.args[:0]
 		for i := range rows[:n] {
 			r := &rows[i]
-			number, err := s.numbers(tx, &r.lane)
+			number, err := s.numbers(tx, &r.Lane)
 			if err != nil {
 				return err
 			}
-			args = append(args, r.at, r.id[:], int64(r.kind), number.lane, r.block, blob(r.trace[:]), blob(r.parent[:]), string(r.outcome), r.payloads)
+			args = append(args, r.At, r.ID[:], int64(r.Kind), number.Lane, r.Block, blob(r.Trace[:]), blob(r.Parent[:]), string(r.Outcome), r.Payloads)
 		}
 		s.stmts.args = args
 		if _, err := insert.Exec(args...); err != nil {
-			return fmt.Errorf("store the entries from %s on: %w", rows[0].id, err)
+			return fmt.Errorf("store the entries from %s on: %w", rows[0].ID, err)
 		}
 		rows = rows[n:]
 		runtime.Gosched() // a call that is ready to go on goes first
@@ -173,25 +171,25 @@ func (s *sqlite) saveRows(tx *sql.Tx, rows []row) error {
 }
 
 // numbers returns the numbers of a lane.
-func (s *sqlite) numbers(tx *sql.Tx, l *lane) (n laneNumbers, err error) {
+func (s *DB) numbers(tx *sql.Tx, l *store.Lane) (n store.LaneNumbers, err error) {
 	if n, ok := s.lanes[*l]; ok {
 		return n, nil
 	}
-	who, what := l.who(), l.what()
+	who, what := l.Who(), l.What()
 	stmt := tx.Stmt(s.stmts.lane)
 	for _, one := range []struct {
-		lane   *lane
+		lane   *store.Lane
 		number *int64
-	}{{l, &n.lane}, {&who, &n.who}, {&what, &n.what}} {
+	}{{l, &n.Lane}, {&who, &n.Who}, {&what, &n.What}} {
 		var args []any
-		for _, text := range one.lane.fields() {
+		for _, text := range one.lane.Fields() {
 			args = append(args, text)
 		}
 		if err := stmt.QueryRow(args...).Scan(one.number); err != nil {
 			return n, fmt.Errorf("store a lane: %w", err)
 		}
 	}
-	if len(s.lanes) >= lanesMax {
+	if len(s.lanes) >= store.LanesMax {
 		clear(s.lanes)
 	}
 	s.lanes[*l] = n
@@ -199,25 +197,25 @@ func (s *sqlite) numbers(tx *sql.Tx, l *lane) (n laneNumbers, err error) {
 }
 
 // saveEnds writes what follows reservations of earlier batches and returns the ends, each with its reservation's hour.
-func (s *sqlite) saveEnds(tx *sql.Tx, b *batch) ([]ended, error) {
-	if len(b.ends) == 0 {
+func (s *DB) saveEnds(tx *sql.Tx, b *store.Batch) ([]store.Ended, error) {
+	if len(b.Ends) == 0 {
 		return nil, nil
 	}
-	var out []ended
+	var out []store.Ended
 	update := tx.Stmt(s.stmts.end)
-	for i := range b.ends {
-		f := &b.ends[i]
-		id := f.first.id
-		at := f.first.at
-		err := update.QueryRow(int64(f.kind), string(f.outcome), string(f.outcome), f.payloads, id[:], int64(ledger.Reserved)).Scan(&at)
+	for i := range b.Ends {
+		f := &b.Ends[i]
+		id := f.First.ID
+		at := f.First.At
+		err := update.QueryRow(int64(f.Kind), string(f.Outcome), string(f.Outcome), f.Payloads, id[:], int64(ledger.Reserved)).Scan(&at)
 		if errors.Is(err, sql.ErrNoRows) {
-			err = s.saveRows(tx, []row{f.orphan()})
+			err = s.saveRows(tx, []store.Row{f.Orphan()})
 		}
 		if err != nil {
 			return nil, fmt.Errorf("store the end of %s: %w", id, err)
 		}
-		if f.end != nil {
-			out = append(out, ended{hourOf(timeOf(at)), f.end})
+		if f.End != nil {
+			out = append(out, store.Ended{Hour: store.HourOf(store.TimeOf(at)), Entry: f.End})
 		}
 		if i%rowsPerInsert == 0 {
 			runtime.Gosched()
@@ -226,7 +224,7 @@ func (s *sqlite) saveEnds(tx *sql.Tx, b *batch) ([]ended, error) {
 	return out, nil
 }
 
-func (s *sqlite) saveUsage(tx *sql.Tx, table int, sums []rolled) error {
+func (s *DB) saveUsage(tx *sql.Tx, table int, sums []store.Rolled) error {
 	if len(sums) == 0 {
 		return nil
 	}
@@ -238,8 +236,8 @@ func (s *sqlite) saveUsage(tx *sql.Tx, table int, sums []rolled) error {
 		}
 		args := s.stmts.args[:0]
 		for i := range sums[:n] {
-			args = append(args, sums[i].hour, sums[i].lane)
-			for _, v := range sums[i].values() {
+			args = append(args, sums[i].Hour, sums[i].Lane)
+			for _, v := range sums[i].Values() {
 				args = append(args, v)
 			}
 		}

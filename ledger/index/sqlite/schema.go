@@ -1,21 +1,22 @@
-package index
+package sqlite
 
 import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
 
+	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/ledger/journal"
 )
 
-// sqliteVersion stands in the database. Older ones are brought up to it step by step, so that nothing is lost that the
+// version stands in the database. Older ones are brought up to it step by step, so that nothing is lost that the
 // journal may no longer hold; a newer one is refused.
-const sqliteVersion = 4
+const version = 4
 
-// sqliteRemake is the newest version that is made again from the journal: those were never released.
-const sqliteRemake = 2
+// remake is the newest version that is made again from the journal: those were never released.
+const remake = 2
 
-// sqliteSchema is version 3. It has one row in calls for each call, or for each entry that is not about a call. at orders
+// schema is version 3. It has one row in calls for each call, or for each entry that is not about a call. at orders
 // them by time: milliseconds shifted by 20 bits, and the low bits of a running number. entries holds their journal
 // payloads, each behind its length, so that what the columns leave out is not lost. Whose a call is and where it went are
 // columns of lanes, which calls and usage name by number: there are few of them, and each call would repeat eight texts.
@@ -23,7 +24,7 @@ const sqliteRemake = 2
 // Trace ids are random, so an index of them alone would have each call change a page of its own. block counts calls in
 // thousands: in the index of block and trace a batch changes the few pages of its block, and a search looks into each
 // block, of which there are few.
-const sqliteSchema = `
+const schema = `
 CREATE TABLE lanes (
   lane INTEGER PRIMARY KEY,
   customer TEXT NOT NULL, team TEXT NOT NULL, key TEXT NOT NULL, key_id TEXT NOT NULL, user TEXT NOT NULL,
@@ -54,9 +55,9 @@ CREATE TABLE cursor (position TEXT NOT NULL, number INTEGER NOT NULL);
 INSERT INTO cursor VALUES ('{}', 0);
 `
 
-// sqliteRollups makes version 4 of version 3: roll-ups by day, the last sequence of each writer, and the index by lane and
+// rollups makes version 4 of version 3: roll-ups by day, the last sequence of each writer, and the index by lane and
 // the one of calls that did not simply go well. A principal alone and a target alone are lanes, too.
-const sqliteRollups = `
+const rollups = `
 CREATE TABLE usage_days (
   hour INTEGER NOT NULL, lane INTEGER NOT NULL,
   calls INTEGER NOT NULL, denied INTEGER NOT NULL, failed INTEGER NOT NULL,
@@ -97,49 +98,49 @@ ALTER TABLE cursor ADD COLUMN turn INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE writers (writer TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
 `
 
-// migrate brings the database to sqliteVersion in one transaction.
-func migrateSQLite(db *sql.DB) error {
-	var version int
-	if err := db.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
+// migrate brings the database to version in one transaction.
+func migrate(db *sql.DB) error {
+	var found int
+	if err := db.QueryRow("PRAGMA user_version").Scan(&found); err != nil {
 		return err
 	}
 	switch {
-	case version == sqliteVersion:
+	case found == version:
 		return nil
-	case version > sqliteVersion:
+	case found > version:
 		return fmt.Errorf("it was written by a newer tollgate (form %d, this one knows %d): start that one, "+
-			"or move the file away, and the index is made again from the journal as far as the journal goes back", version, sqliteVersion)
+			"or move the file away, and the index is made again from the journal as far as the journal goes back", found, version)
 	}
 	tx, err := db.Begin()
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback()
-	if version <= sqliteRemake {
-		if err := createSQLite(tx); err != nil {
+	if found <= remake {
+		if err := create(tx); err != nil {
 			return err
 		}
 	}
-	if _, err := tx.Exec(sqliteRollups); err != nil {
+	if _, err := tx.Exec(rollups); err != nil {
 		return err
 	}
 	if err := rememberWriter(tx); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(fmt.Sprintf("PRAGMA user_version = %d", sqliteVersion)); err != nil {
+	if _, err := tx.Exec(fmt.Sprintf("PRAGMA user_version = %d", version)); err != nil {
 		return err
 	}
 	return tx.Commit()
 }
 
-// createSQLite makes an empty database of version 3 out of whatever there is.
-func createSQLite(tx *sql.Tx) error {
+// create makes an empty database of version 3 out of whatever there is.
+func create(tx *sql.Tx) error {
 	for _, table := range []string{"calls", "usage", "cursor", "lanes"} {
 		if _, err := tx.Exec("DROP TABLE IF EXISTS " + table); err != nil {
 			return err
 		}
 	}
-	_, err := tx.Exec(sqliteSchema)
+	_, err := tx.Exec(schema)
 	return err
 }
 
@@ -156,6 +157,6 @@ func rememberWriter(tx *sql.Tx) error {
 	if p.Seq == 0 {
 		return nil
 	}
-	_, err := tx.Exec("INSERT INTO writers VALUES (?, ?)", writerName(p.Writer), p.Seq)
+	_, err := tx.Exec("INSERT INTO writers VALUES (?, ?)", ledger.ID(p.Writer).String(), p.Seq)
 	return err
 }

@@ -1,4 +1,4 @@
-package index
+package store
 
 import (
 	"cmp"
@@ -11,7 +11,7 @@ import (
 // usageKey is what use is summed up by first.
 type usageKey struct {
 	hour int64 // Unix hours
-	lane lane
+	lane Lane
 }
 
 // Use is what calls used.
@@ -27,14 +27,16 @@ type Use struct {
 	Output    int64       `json:"output_tokens"`
 }
 
-// sums are the columns of a roll-up, in their order.
-const sums = "calls, denied, failed, cost, estimated, tokens, input, output"
+// Sums are the columns of a roll-up, in their order.
+const Sums = "calls, denied, failed, cost, estimated, tokens, input, output"
 
-func (u *Use) values() [8]int64 {
+// Values are the sums, in the order of Sums.
+func (u *Use) Values() [8]int64 {
 	return [...]int64{u.Calls, u.Denied, u.Failed, int64(u.Cost), int64(u.Estimated), u.Tokens, u.Input, u.Output}
 }
 
-func (u *Use) set(v [8]int64) {
+// Set sets what Values returned.
+func (u *Use) Set(v [8]int64) {
 	u.Calls, u.Denied, u.Failed, u.Cost, u.Estimated = v[0], v[1], v[2], ledger.Nano(v[3]), ledger.Nano(v[4])
 	u.Tokens, u.Input, u.Output = v[5], v[6], v[7]
 }
@@ -50,19 +52,21 @@ func (u *Use) add(v *Use) {
 	u.Output += v.Output
 }
 
-func hourOf(t time.Time) int64 { return t.Unix() / 3600 }
+// HourOf is the hour that t is in, since 1970.
+func HourOf(t time.Time) int64 { return t.Unix() / 3600 }
 
-// hoursPerDay turns an hour into the first hour of its day, UTC: roll-ups by day are kept by that.
-const hoursPerDay = 24
+// HoursPerDay turns an hour into the first hour of its day, UTC: roll-ups by day are kept by that.
+const HoursPerDay = 24
 
-func dayOf(hour int64) int64 { return hour - hour%hoursPerDay }
+// DayOf is the first hour of the UTC day that an hour is in.
+func DayOf(hour int64) int64 { return hour - hour%HoursPerDay }
 
 // use adds an end or a refusal to the hour its call was reserved in.
 func use(sums map[usageKey]*Use, hour int64, e *ledger.Entry) {
 	if e.Kind == ledger.Voided {
 		return
 	}
-	k := usageKey{hour, laneOf(e)}
+	k := usageKey{hour, LaneOf(e)}
 	u := sums[k]
 	if u == nil {
 		u = &Use{}
@@ -89,40 +93,40 @@ func use(sums map[usageKey]*Use, hour int64, e *ledger.Entry) {
 // The roll-ups: by hour, which goes with the calls, and three by day, which stay. usage_who knows no targets and
 // usage_what no principals, so that what a team spent in a year is read without the thousands of targets it spent it on.
 const (
-	byHour = iota
-	byDay
-	byWho
-	byWhat
-	rollups
+	ByHour = iota
+	ByDay
+	ByWho
+	ByWhat
+	Rollups
 )
 
-// rollupTables are the tables of the roll-ups.
-var rollupTables = [rollups]string{"usage", "usage_days", "usage_who", "usage_what"}
+// RollupTables are the tables of the roll-ups.
+var RollupTables = [Rollups]string{"usage", "usage_days", "usage_who", "usage_what"}
 
-// rolled is a row to be added to a roll-up.
-type rolled struct {
-	hour int64
-	lane int64
+// Rolled is a row to be added to a roll-up.
+type Rolled struct {
+	Hour int64
+	Lane int64
 	Use
 }
 
-// laneNumbers are the numbers of a lane, of its principal alone and of where it went alone.
-type laneNumbers struct{ lane, who, what int64 }
+// LaneNumbers are the numbers of a lane, of its principal alone and of where it went alone.
+type LaneNumbers struct{ Lane, Who, What int64 }
 
-// ended is an end whose reservation was stored before, in that hour.
-type ended struct {
-	hour  int64
-	entry *ledger.Entry
+// Ended is an end whose reservation was stored before, in that hour.
+type Ended struct {
+	Hour  int64
+	Entry *ledger.Entry
 }
 
-// roll sums up the use of the batch, with the ends it has of earlier calls, for each roll-up in the order of its key: two
+// Roll sums up the use of the batch, with the ends it has of earlier calls, for each roll-up in the order of its key: two
 // feeds that add to one table then wait for each other and never in a circle.
-func (b *batch) roll(ends []ended, number func(*lane) (laneNumbers, error)) (out [rollups][]rolled, err error) {
+func (b *Batch) Roll(ends []Ended, number func(*Lane) (LaneNumbers, error)) (out [Rollups][]Rolled, err error) {
 	all := b.usage
 	if len(ends) > 0 {
 		late := map[usageKey]*Use{}
 		for _, e := range ends {
-			use(late, e.hour, e.entry)
+			use(late, e.Hour, e.Entry)
 		}
 		for k, u := range all {
 			if v := late[k]; v != nil {
@@ -134,7 +138,7 @@ func (b *batch) roll(ends []ended, number func(*lane) (laneNumbers, error)) (out
 		all = late
 	}
 	type place struct{ hour, lane int64 }
-	var tables [rollups]map[place]*Use
+	var tables [Rollups]map[place]*Use
 	for i := range tables {
 		tables[i] = make(map[place]*Use, len(all))
 	}
@@ -143,7 +147,7 @@ func (b *batch) roll(ends []ended, number func(*lane) (laneNumbers, error)) (out
 		if err != nil {
 			return out, err
 		}
-		for i, p := range [rollups]place{{k.hour, n.lane}, {dayOf(k.hour), n.lane}, {dayOf(k.hour), n.who}, {dayOf(k.hour), n.what}} {
+		for i, p := range [Rollups]place{{k.hour, n.Lane}, {DayOf(k.hour), n.Lane}, {DayOf(k.hour), n.Who}, {DayOf(k.hour), n.What}} {
 			if tables[i][p] == nil {
 				tables[i][p] = &Use{}
 			}
@@ -151,11 +155,11 @@ func (b *batch) roll(ends []ended, number func(*lane) (laneNumbers, error)) (out
 		}
 	}
 	for i, t := range tables {
-		out[i] = make([]rolled, 0, len(t))
+		out[i] = make([]Rolled, 0, len(t))
 		for p, u := range t {
-			out[i] = append(out[i], rolled{p.hour, p.lane, *u})
+			out[i] = append(out[i], Rolled{p.hour, p.lane, *u})
 		}
-		slices.SortFunc(out[i], func(a, b rolled) int { return cmp.Or(cmp.Compare(a.hour, b.hour), cmp.Compare(a.lane, b.lane)) })
+		slices.SortFunc(out[i], func(a, b Rolled) int { return cmp.Or(cmp.Compare(a.Hour, b.Hour), cmp.Compare(a.Lane, b.Lane)) })
 	}
 	return out, nil
 }
