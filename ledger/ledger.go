@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -236,10 +237,10 @@ func heldQuantities(a limits.Amounts) Quantities {
 func (l *Ledger) Recovery() Recovery { return l.recovery }
 
 // Ready returns nil, or an error wrapping ErrUnwritable that says why no call can be recorded now.
-func (l *Ledger) Ready() error { return unwritable(l.journal.Ready()) }
+func (l *Ledger) Ready() error { return l.unwritable(l.journal.Ready()) }
 
 // Sync waits until all entries so far are on disk.
-func (l *Ledger) Sync(ctx context.Context) error { return unwritable(l.journal.Sync(ctx)) }
+func (l *Ledger) Sync(ctx context.Context) error { return l.unwritable(l.journal.Sync(ctx)) }
 
 // Close syncs and closes. Reservations still open are left to the next start.
 func (l *Ledger) Close() error {
@@ -247,7 +248,7 @@ func (l *Ledger) Close() error {
 	l.once.Do(func() { close(l.closing) })
 	<-l.kept
 	if err := l.journal.Close(); err != nil {
-		return unwritable(err)
+		return l.unwritable(err)
 	}
 	end, _ := l.journal.Durable() // all there is
 	l.mu.Lock()
@@ -257,10 +258,14 @@ func (l *Ledger) Close() error {
 	return nil
 }
 
-// unwritable marks an error of the journal as one that forbids the call.
-func unwritable(err error) error {
-	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+// unwritable marks an error of the journal as one that forbids the call. It is for the operator: callers are told only
+// that nothing can be recorded.
+func (l *Ledger) unwritable(err error) error {
+	switch {
+	case err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
 		return err
+	case durable.IsFull(err):
+		return fmt.Errorf("%w: the disk of %s is full: make room there, and calls go on by themselves: %w", ErrUnwritable, cmp.Or(l.cfg.Dir, "the ledger"), err)
 	}
 	return fmt.Errorf("%w: %w", ErrUnwritable, err)
 }
@@ -284,12 +289,12 @@ func (l *Ledger) discard(d *draft) { l.drafts.Put(d) }
 // append stages d's entry and hands it to the kernel.
 func (l *Ledger) append(d *draft) error {
 	if err := l.journal.Ready(); err != nil {
-		return unwritable(err)
+		return l.unwritable(err)
 	}
 	t, err := l.journal.Stage(d.encode())
 	if err == nil {
 		err = l.journal.Flush(t)
 		l.journal.SyncLazily()
 	}
-	return unwritable(err)
+	return l.unwritable(err)
 }

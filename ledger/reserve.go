@@ -36,7 +36,7 @@ func (l *Ledger) Reserve(ctx context.Context, c *policy.Call, d *policy.Decision
 		return nil, fmt.Errorf("ledger: a hold of %s and %d tokens cannot be", h.Cost, h.Tokens)
 	}
 	if err := l.journal.Ready(); err != nil {
-		return nil, unwritable(err)
+		return nil, l.unwritable(err)
 	}
 	draft := l.draft()
 	defer l.discard(draft)
@@ -138,7 +138,7 @@ func (r *Reservation) take(draft *draft, laid []policy.RuleLimit) error {
 	}
 	t, err := l.journal.Stage(draft.encode())
 	if err != nil {
-		return unwritable(err)
+		return l.unwritable(err)
 	}
 	r.ticket = t
 	l.book.reserve(h)
@@ -190,7 +190,7 @@ func (r *Reservation) written(ctx context.Context) error {
 	if void != nil && !errors.Is(void, ErrUnwritable) {
 		err = errors.Join(err, void)
 	}
-	return unwritable(err)
+	return r.ledger.unwritable(err)
 }
 
 // ID is the reserved entry's id, which is the call's.
@@ -206,7 +206,7 @@ func (r *Reservation) Synced(ctx context.Context) error {
 	if r.ledger.cfg.Durability == Relaxed {
 		return nil
 	}
-	return unwritable(r.ledger.journal.Synced(ctx, r.ticket))
+	return r.ledger.unwritable(r.ledger.journal.Synced(ctx, r.ticket))
 }
 
 // Held is the usage to post when the call was sent and nothing better is known: the hold, or the worst case where a hard
@@ -226,7 +226,7 @@ func (r *Reservation) Extend(cost Nano, tokens int64) error {
 	}
 	l, h := r.ledger, &r.hold
 	if err := l.journal.Ready(); err != nil {
-		return unwritable(err)
+		return l.unwritable(err)
 	}
 	now := l.cfg.Now()
 	draft := l.draft()
@@ -262,7 +262,7 @@ func (r *Reservation) Extend(cost Nano, tokens int64) error {
 	if _, refused := errors.AsType[*LimitError](err); refused || errors.Is(err, ErrEnded) {
 		return err
 	}
-	return unwritable(err)
+	return l.unwritable(err)
 }
 
 // Post ends the reservation with what the call cost, which may be more than was held: the entry tells the truth and the
@@ -297,7 +297,7 @@ func (r *Reservation) end(kind Kind, o Outcome) error {
 		}
 		t, err := l.journal.Stage(wire)
 		if err != nil {
-			return t, unwritable(err)
+			return t, l.unwritable(err)
 		}
 		r.ended = true
 		a := settled(e, h)
@@ -312,7 +312,7 @@ func (r *Reservation) end(kind Kind, o Outcome) error {
 	}
 	err = l.journal.Flush(t)
 	l.journal.SyncLazily()
-	return unwritable(err)
+	return l.unwritable(err)
 }
 
 func clampNano(n Nano) Nano { return Nano(min(max(int64(n), 0), limits.AmountMax)) }

@@ -57,6 +57,8 @@ func (d disk) Remove(name string) error { return os.Remove(d.at(name)) }
 
 func (d disk) Sync() error { return syncDir(d.path) }
 
+func (d disk) Free() (int64, error) { return free(d.path) }
+
 func (d disk) Lock() (io.Closer, error) {
 	f, err := os.OpenFile(d.at(lockName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

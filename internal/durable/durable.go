@@ -42,9 +42,17 @@ type Dir interface {
 	Remove(name string) error
 	// Sync makes created and removed names durable.
 	Sync() error
+	// Free is how many bytes can still be written to the disk; errors.ErrUnsupported where the system does not say.
+	Free() (int64, error)
 	// Lock takes the directory for this process until the Closer is closed or the process dies. ErrLocked: another has it.
 	Lock() (io.Closer, error)
 }
+
+// ErrFull means that the disk has no room left, or that this user may take no more of it.
+var ErrFull = errors.New("no room is left on the disk")
+
+// IsFull reports whether err is ErrFull or what the system says in its place.
+func IsFull(err error) bool { return errors.Is(err, ErrFull) || isFull(err) }
 
 // ErrLocked means another process holds the directory.
 var ErrLocked = errors.New("the directory is in use by another process")

@@ -33,12 +33,16 @@ func (f *file) WriteAt(b []byte, offset int64) (int, error) {
 		b = b[:len(b)/2]
 	}
 	at := int(offset)
+	room, full := f.d.fits(f.c, offset+int64(len(b)))
+	if full != nil {
+		b = b[:max(room-offset, 0)]
+	}
 	f.c.kernel = overwrite(f.c.kernel, b, at)
 	f.c.dirty = append(f.c.dirty, [2]int{at, at + len(b)})
 	if fault != None {
 		return len(b) / 2, broken(Write, f.name)
 	}
-	return len(b), nil
+	return len(b), full
 }
 
 func (f *file) Sync() error {
@@ -62,8 +66,12 @@ func (f *file) Sync() error {
 func (f *file) Reserve(size int64) error {
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
+	if _, err := f.d.fits(f.c, size); err != nil {
+		return err
+	}
 	fault := f.d.fault(Reserve, f.name)
 	if fault == None || fault == Kept { // a page of zeros stands for all the room that is asked for
+		f.c.room = max(f.c.room, size)
 		room := min(int(size), len(f.c.kernel)+4096)
 		f.c.kernel = overwrite(f.c.kernel, nil, room)
 		f.c.disk = overwrite(f.c.disk, nil, room)
@@ -80,6 +88,7 @@ func (f *file) Truncate(size int64) error {
 	fault := f.d.fault(Truncate, f.name)
 	if fault == None || fault == Kept {
 		f.c.kernel = overwrite(f.c.kernel, nil, int(size))[:size]
+		f.c.room = min(f.c.room, size)
 	}
 	if fault != None {
 		return broken(Truncate, f.name)

@@ -53,6 +53,7 @@ type Disk struct {
 	files  map[string]*content
 	synced map[string]*content // names that are durable
 	locked bool
+	limit  int64 // bytes there are; 0: no end
 	hook   func(op Op, name string) Fault
 }
 
@@ -60,6 +61,7 @@ type Disk struct {
 type content struct {
 	kernel, disk []byte
 	dirty        [][2]int
+	room         int64 // that was reserved
 }
 
 // New returns an empty disk.
@@ -70,6 +72,51 @@ func (d *Disk) Break(hook func(op Op, name string) Fault) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.hook = hook
+}
+
+// Limit makes the disk one of so many bytes; 0: without an end.
+func (d *Disk) Limit(bytes int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.limit = bytes
+}
+
+// fits returns how much of a file that grows to size there is room for, and an error when that is not all of it. The
+// caller holds d.mu.
+func (d *Disk) fits(c *content, size int64) (int64, error) {
+	if d.limit == 0 || size <= c.taken() {
+		return size, nil
+	}
+	left := d.limit
+	for _, other := range d.files {
+		if other != c {
+			left -= other.taken()
+		}
+	}
+	if size <= left {
+		return size, nil
+	}
+	return max(left, c.taken()), durable.ErrFull
+}
+
+func (c *content) taken() int64 { return max(int64(len(c.kernel)), c.room) }
+
+// Free implements durable.Dir.
+func (d *Disk) Free() (int64, error) {
+	taken := d.Taken()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return max(d.limit-taken, 0), nil
+}
+
+// Taken is how many bytes the files take.
+func (d *Disk) Taken() (bytes int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range d.files {
+		bytes += c.taken()
+	}
+	return bytes
 }
 
 // Kill returns the disk as the next process finds it after this one was killed: all that the kernel had.
@@ -202,6 +249,9 @@ func (d *Disk) ReadFile(name string) ([]byte, error) {
 func (d *Disk) Replace(name string, b []byte) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if _, err := d.fits(&content{}, int64(len(b))); err != nil { // beside the old content
+		return err
+	}
 	f := d.fault(Replace, name)
 	if f == None || f == Kept {
 		d.files[name] = &content{kernel: slices.Clone(b), disk: slices.Clone(b)}

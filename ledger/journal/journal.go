@@ -20,6 +20,9 @@ const (
 	segmentAgeDefault = 24 * time.Hour
 	// reserveBytes is how far ahead a segment is preallocated.
 	reserveBytes = 4 << 20
+	// spareBytes is how much of a segment stays preallocated beyond what is written. On a full disk no new work is taken, and
+	// the ends of some ten thousand calls under way still go there.
+	spareBytes = 4 << 20
 	// gatherDefault is how long a payload that nobody waits for may wait for others before it is synced.
 	gatherDefault = 20 * time.Millisecond
 	// syncGap spaces the syncs that are wanted soon but waited for by nobody, so that under load groups grow instead of
@@ -84,6 +87,8 @@ type Journal struct {
 	file     durable.File // nil until the first write: a start that writes nothing leaves no segment
 	segment  uint64       // its number
 	reserved int64        // bytes of it that are preallocated
+	cramped  error        // why there is no room for more than the spare; nil: there is
+	headed   bool         // the next segment may have its header, so nothing may be added to this one
 	written  mark         // the last frame the kernel has
 	synced   mark         // the last frame the disk has
 
@@ -152,7 +157,10 @@ func (j *Journal) mend() error {
 	if !j.failing.Load() { // another caller was first
 		return nil
 	}
-	return j.force()
+	if err := j.force(); err != nil {
+		return err
+	}
+	return j.spread()
 }
 
 // Flush returns nil once t's payload and all before it are in the kernel. After an error the payload stays staged and is

@@ -13,19 +13,29 @@ var errFull = errors.New("the segment is full")
 
 // write hands all staged bytes to the kernel. The caller holds writing.
 func (j *Journal) write() error {
-	j.staging.Lock()
-	todo := j.tail[j.writtenBytes:]
-	end := j.staged
-	j.staging.Unlock()
+	todo, end := j.unwritten()
 	if len(todo) == 0 {
 		return nil
 	}
 	offset := j.base + int64(j.writtenBytes)
-	if j.file == nil || offset > headerBytes && offset+int64(len(todo)) > j.segmentBytes {
+	if j.file == nil || j.headed || offset > headerBytes && offset+int64(len(todo)) > j.segmentBytes {
 		return errFull
 	}
+	return j.put(todo, end)
+}
+
+// unwritten is what the kernel does not have yet, and its last frame. The caller holds writing.
+func (j *Journal) unwritten() ([]byte, mark) {
+	j.staging.Lock()
+	defer j.staging.Unlock()
+	return j.tail[j.writtenBytes:], j.staged
+}
+
+// put writes what unwritten returned to the current segment. The caller holds writing.
+func (j *Journal) put(todo []byte, end mark) error {
+	offset := j.base + int64(j.writtenBytes)
 	if err := j.reserve(offset + int64(len(todo))); err != nil {
-		return j.fail("make room in", err)
+		return err
 	}
 	if _, err := j.file.WriteAt(todo, offset); err != nil {
 		return j.fail("write", err)
@@ -36,17 +46,45 @@ func (j *Journal) write() error {
 	return nil
 }
 
-// reserve preallocates the file past end. The caller holds writing.
+// reserve preallocates the file past end and the spare behind it. When there is no room for that, but end lies in the
+// spare, it returns nil all the same and new work is refused from then on. The caller holds writing.
 func (j *Journal) reserve(end int64) error {
-	if end <= j.reserved {
+	if end+spareBytes <= j.reserved {
 		return nil
 	}
-	size := max(end, min((end/reserveBytes+1)*reserveBytes, j.segmentBytes))
-	if err := j.file.Reserve(size); err != nil {
+	size := max(end, min((end/reserveBytes+1)*reserveBytes, j.segmentBytes)) + spareBytes
+	err := j.file.Reserve(size)
+	if err == nil {
+		j.reserved, j.cramped = size, nil
+		return nil
+	}
+	err = j.fail("make room in", err)
+	if end > j.reserved {
 		return err
 	}
-	j.reserved = size
+	j.cramped = err
 	return nil
+}
+
+// spread looks whether there is room again. The caller holds syncing, and all that was staged is on the disk.
+func (j *Journal) spread() error {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	if j.cramped == nil {
+		return nil
+	}
+	end := j.base + int64(j.writtenBytes)
+	var err error
+	if end+spareBytes > j.reserved {
+		err = j.reserve(end)
+	} else { // it was the next segment that could not be made
+		err = j.turn()
+	}
+	if err == nil {
+		err = j.cramped
+	}
+	j.failing.Store(err != nil)
+	return err
 }
 
 func (j *Journal) fail(doing string, err error) error {
@@ -72,9 +110,9 @@ func (j *Journal) force() error {
 	j.staging.Unlock()
 	err := j.write()
 	if errors.Is(err, errFull) {
-		err = j.begin()
+		err = j.turn()
 	}
-	file, end, length := j.file, j.written, j.writtenBytes
+	file, end, length, cramped := j.file, j.written, j.writtenBytes, j.cramped
 	j.writing.Unlock()
 
 	if err == nil && length > 0 {
@@ -87,7 +125,7 @@ func (j *Journal) force() error {
 		}
 		j.writing.Unlock()
 	}
-	if err == nil {
+	if err == nil && cramped == nil {
 		j.failing.Store(false)
 	}
 	g.err = err
@@ -129,7 +167,7 @@ func (j *Journal) rotate() error {
 	defer j.writing.Unlock()
 	err := j.write() // another caller may have rotated meanwhile
 	if errors.Is(err, errFull) {
-		err = j.begin()
+		err = j.turn()
 	}
 	return err
 }
@@ -144,22 +182,55 @@ func (j *Journal) seclude() error {
 	if j.file == nil || j.base+int64(j.writtenBytes) <= headerBytes {
 		return nil
 	}
-	return j.begin()
-}
-
-// begin seals the current segment, makes the next one and writes there what is staged. A crash in between leaves a
-// sealed segment and perhaps a file without a header, which readers skip. The caller holds syncing and writing.
-func (j *Journal) begin() error {
-	if err := j.seal(); err != nil {
+	if err := j.settle(); err != nil {
 		return err
 	}
-	number := j.segment + 1
-	f, err := create(j.dir, segmentName(number))
+	f, err := j.prepare()
 	if err != nil {
-		return j.fail("make the segment after", err)
+		return err
 	}
-	h := header{writer: j.writer, first: j.synced.seq + 1, before: j.synced.chain}
-	_, err = f.WriteAt(h.append(nil), 0)
+	return j.begin(f)
+}
+
+// turn goes on in the next segment, or where there is no room for one in the spare of this one. The caller holds syncing
+// and writing.
+func (j *Journal) turn() error {
+	if err := j.settle(); err != nil {
+		return err
+	}
+	f, err := j.prepare()
+	if err != nil {
+		return j.overrun(err)
+	}
+	return j.begin(f)
+}
+
+// prepare makes the file of the next segment and takes the room for it, before anything else changes.
+func (j *Journal) prepare() (durable.File, error) {
+	f, err := create(j.dir, segmentName(j.segment+1))
+	if err != nil {
+		return nil, j.fail("make the segment after", err)
+	}
+	if err := f.Reserve(j.firstBytes()); err != nil {
+		f.Close()
+		return nil, j.fail("make room for the segment after", err)
+	}
+	return f, nil
+}
+
+// firstBytes is how much of a new segment is preallocated.
+func (j *Journal) firstBytes() int64 { return min(reserveBytes, j.segmentBytes) + spareBytes }
+
+// begin seals the current segment, makes f the next one and writes there what is staged. A crash in between leaves a
+// sealed segment and perhaps a file without a header, which readers skip. The caller holds syncing and writing and has
+// settled the current segment.
+func (j *Journal) begin(f durable.File) error {
+	err := j.seal()
+	if err == nil {
+		j.headed = true
+		h := header{writer: j.writer, first: j.synced.seq + 1, before: j.synced.chain}
+		_, err = f.WriteAt(h.append(nil), 0)
+	}
 	if err == nil {
 		err = f.Sync()
 	}
@@ -173,11 +244,25 @@ func (j *Journal) begin() error {
 	if j.file != nil {
 		j.file.Close() // sealed: nothing is lost with it
 	}
-	j.file, j.segment, j.reserved = f, number, 0
+	j.file, j.segment, j.reserved, j.cramped, j.headed = f, j.segment+1, j.firstBytes(), nil, false
 	j.staging.Lock()
 	j.base = headerBytes
 	j.staging.Unlock()
 	return j.write()
+}
+
+// overrun writes what is staged into the spare of a segment that is full, because the next one could not be made: why.
+// The caller holds syncing and writing.
+func (j *Journal) overrun(why error) error {
+	todo, end := j.unwritten()
+	if j.file == nil || j.headed || j.base+int64(len(todo)) > j.reserved {
+		return why
+	}
+	j.cramped = why
+	if len(todo) == 0 {
+		return nil
+	}
+	return j.put(todo, end)
 }
 
 // create makes the named file, or takes the one that an earlier try of this process left: no reader looks at a segment
@@ -190,25 +275,28 @@ func create(dir durable.Dir, name string) (durable.File, error) {
 	return f, err
 }
 
-// seal forces the current segment and cuts it after its last synced frame, so that what goes to the next segment stands
-// in one of them only.
+// settle forces what the current segment has. The caller holds syncing and writing.
+func (j *Journal) settle() error {
+	if j.file == nil || j.writtenBytes == 0 {
+		return nil
+	}
+	if err := j.file.Sync(); err != nil {
+		return j.rewind(err)
+	}
+	j.advance(j.written, j.writtenBytes)
+	return nil
+}
+
+// seal cuts the current segment after its last synced frame, so that what goes to the next segment stands in one of them
+// only. The caller has settled it.
 func (j *Journal) seal() error {
 	if j.file == nil {
 		return nil
 	}
-	if j.writtenBytes > 0 {
-		if err := j.file.Sync(); err != nil {
-			return j.rewind(err)
-		}
-		j.advance(j.written, j.writtenBytes)
-	}
 	err := j.file.Truncate(j.base)
 	if err == nil {
+		j.reserved = j.base
 		err = j.file.Sync()
 	}
-	if err != nil {
-		return j.fail("seal", err)
-	}
-	j.reserved = j.base
-	return nil
+	return err
 }
