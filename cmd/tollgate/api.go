@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/tollgate/tollgate/internal/durable"
 	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/ledger/index"
 	"github.com/tollgate/tollgate/ledger/limits"
@@ -52,6 +53,12 @@ func answerPage[T any](w http.ResponseWriter, found page[T], err error) {
 	writeJSON(w, http.StatusOK, found)
 }
 
+// warningHeader says in a whole sentence what an answer lacks.
+const (
+	warningHeader = "Tollgate-Warning"
+	diskFull      = "the disk of the gateway is full: no calls are made, and the latest entries may be missing here"
+)
+
 // asks reads the filter of a query and waits until the index has all there is. It answers what is wrong.
 func (p *process) asks(w http.ResponseWriter, r *http.Request) (index.Filter, bool) {
 	f, err := filterOf(r.URL.Query(), time.Now())
@@ -61,6 +68,10 @@ func (p *process) asks(w http.ResponseWriter, r *http.Request) (index.Filter, bo
 	}
 	if err := p.index.CatchUp(r.Context()); err != nil {
 		p.log.Error("the index is behind the journal", "err", err)
+		if durable.IsFull(p.ledger.Ready()) { // nothing new comes either: what there is helps to mend it
+			w.Header().Set(warningHeader, diskFull)
+			return f, true
+		}
 		writeProblem(w, http.StatusServiceUnavailable, "the index has not reached the journal's end: see the log")
 		return f, false
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -132,6 +133,9 @@ func (op *operator) stream(ctx context.Context, method, path string, body any) (
 	resp, err := op.send(req)
 	if err != nil {
 		return nil, err
+	}
+	if warning := resp.Header.Get(warningHeader); warning != "" {
+		fmt.Fprintln(os.Stderr, "warning:", printable(warning))
 	}
 	if resp.StatusCode < 300 {
 		return resp.Body, nil

@@ -67,9 +67,14 @@ const devKey = "a-declared-key-of-the-test"
 
 func startRunning(t *testing.T, limit string) *running {
 	t.Helper()
+	return startRunningIn(t, t.TempDir(), limit)
+}
+
+// startRunningIn keeps its files and data in dir.
+func startRunningIn(t *testing.T, dir, limit string) *running {
+	t.Helper()
 	model := httptest.NewServer(demo.New(time.Now, 0))
 	t.Cleanup(model.Close)
-	dir := t.TempDir()
 	r := &running{path: filepath.Join(dir, "tollgate.yaml"), logs: new(logs)}
 	r.write(t, "tollgate.yaml", strings.NewReplacer("MODEL", model.URL, "LIMIT", limit).Replace(config))
 	r.write(t, "dev.key", devKey)

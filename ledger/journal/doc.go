@@ -11,6 +11,11 @@
 // work, and the same bytes are written to the same place again until it succeeds: a write that failed but was kept is
 // overwritten by itself. What a caller could not bring to the disk it takes back by a further payload, never by erasing.
 //
+// The room for a segment is taken ahead of what is written, by four MiB and more. When the disk is full Ready says so, and
+// those four MiB are left for what must still be written, such as the ends of calls under way; what does not fit there
+// either waits in memory. As soon as there is room, Ready finds it. A file system that does not take room ahead has no such
+// spare.
+//
 // # Files
 //
 // Segments are named 000000000001.journal and so on, in the order of the whole journal. Each start is a new writer with
