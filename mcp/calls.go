@@ -99,6 +99,12 @@ func (b *backend) Legacy(server string) bool {
 	return s != nil && s.legacy()
 }
 
+// Local implements front.Backend.
+func (b *backend) Local(server string) bool {
+	s := (*b.served.Load())[server]
+	return s != nil && len(s.def.Command) > 0
+}
+
 // Again implements front.Backend.
 func (b *backend) Again(ctx context.Context, c *front.Call) (*era.Result, error) {
 	g := (*Gateway)(b)

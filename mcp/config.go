@@ -10,6 +10,7 @@ import (
 
 	"github.com/tollgate/tollgate/gate"
 	"github.com/tollgate/tollgate/internal/edge"
+	"github.com/tollgate/tollgate/internal/peer"
 	"github.com/tollgate/tollgate/internal/secret"
 	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/mcp/catalog"
@@ -48,6 +49,10 @@ type Config struct {
 	// SealKey seals what callers keep for the gateway between two requests: ids of tasks, states of calls that wait for an
 	// answer. It has seal.KeyBytes; replicas share it. Nil: one that ends with the process.
 	SealKey []byte
+
+	// Peers are the other replicas, which this one passes requests on to that belong there; they share SealKey. Nil: there
+	// are none.
+	Peers *peer.Net
 
 	// CallTimeout bounds one call from leaving until its result; 0: 10 minutes. Server.Timeout goes before it.
 	CallTimeout time.Duration

@@ -71,7 +71,7 @@ func newGateway(cfg Config, dial func(upstream.Config) (upstream.Server, error))
 	g := &Gateway{cfg: cfg, dial: dial}
 	g.served.Store(&map[string]*served{})
 	g.changed.Store(new(make(chan struct{})))
-	g.front = front.New(front.Config{Auth: cfg.Auth, Backend: (*backend)(g), Guard: cfg.Guard, Log: cfg.Log, Version: cfg.Version, Sealer: sealer})
+	g.front = front.New(front.Config{Auth: cfg.Auth, Backend: (*backend)(g), Guard: cfg.Guard, Log: cfg.Log, Version: cfg.Version, Sealer: sealer, Peers: cfg.Peers})
 	if g.unmeter, err = g.watchServers(cfg.Meter); err != nil {
 		return nil, err
 	}

@@ -213,7 +213,7 @@ func (s *stage) exchange(t *testing.T, request []byte) []byte {
 }
 
 // givenState is a requestState of the gateway's own.
-var givenState = regexp.MustCompile(`tollgate-input\.1\.[A-Za-z0-9_-]{80,}`)
+var givenState = regexp.MustCompile(`tollgate-input\.2\.[A-Za-z0-9_-]{80,}`)
 
 func responseText(resp *http.Response, body []byte) []byte {
 	var b bytes.Buffer

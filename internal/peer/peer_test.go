@@ -178,9 +178,9 @@ func TestReplicaThatIsGone(t *testing.T) {
 
 // A replica that dies before its answer, and in the middle of it.
 func TestReplicaThatDies(t *testing.T) {
-	var begun bool
+	var begun atomic.Bool
 	p := newPair(t, func(w http.ResponseWriter, r *http.Request) {
-		if begun {
+		if begun.Load() {
 			fmt.Fprint(w, "half of it")
 			_ = http.NewResponseController(w).Flush()
 		}
@@ -189,7 +189,7 @@ func TestReplicaThatDies(t *testing.T) {
 	if resp, _ := p.do(t, "POST", "/mcp", "{}"); resp.StatusCode != http.StatusBadGateway {
 		t.Errorf("before its answer: %d", resp.StatusCode)
 	}
-	begun = true
+	begun.Store(true)
 	resp, err := http.Post(p.front.URL+"/mcp", "", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tollgate/tollgate/mcp/era"
 	"github.com/tollgate/tollgate/mcp/front/asked"
+	"github.com/tollgate/tollgate/mcp/front/owned"
 	"github.com/tollgate/tollgate/mcp/upstream"
 	"github.com/tollgate/tollgate/policy"
 )
@@ -212,7 +213,7 @@ func TestQuestionTakenBack(t *testing.T) {
 
 // TestQuestionsBound holds that a client is not asked without end.
 func TestQuestionsBound(t *testing.T) {
-	ss := newSessions(t.Context(), newHall())
+	ss := newSessions(t.Context(), newHall(), owned.ID)
 	s := ss.open(hello{version: era.V2025Nov, capabilities: []byte(allCapabilities)})
 	for range asked.Max {
 		if _, _, ok := s.questions.Pose("", nil); !ok {

@@ -24,5 +24,9 @@
 // them by the same table, and all replies are parts of that stream. A client of stdio is one POST to the handler of
 // [Front.Stdio], made by the process it has spawned; both eras come over it, and nothing in it is repeated in headers.
 //
+// Where there are several replicas, what is in the memory of one (sessions, links, parked calls, tasks of a child process)
+// is named by ids that say where, sealed: a request for it that comes to another is passed on by package peer, whole and
+// once, and recorded where it is served.
+//
 // Refusals that JSON-RPC and MCP have no code for carry their HTTP status as code.
 package front

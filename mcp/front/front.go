@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/internal/edge"
+	"github.com/tollgate/tollgate/internal/peer"
 	"github.com/tollgate/tollgate/mcp/catalog"
 	"github.com/tollgate/tollgate/mcp/era"
 	"github.com/tollgate/tollgate/mcp/front/owned"
@@ -42,6 +43,8 @@ type Backend interface {
 	Call(ctx context.Context, c *Call) (*era.Result, error)
 	// Legacy reports whether a server is of the legacy era; one that has not been heard of is not.
 	Legacy(server string) bool
+	// Local reports whether a server is a child of this process, whose tasks no other replica knows.
+	Local(server string) bool
 	// Again decides anew whether a call that waits for its caller may go on. The result or error says why it may not, as
 	// those of Call; nil and nil: it may.
 	Again(ctx context.Context, c *Call) (*era.Result, error)
@@ -86,7 +89,8 @@ type Authenticator interface {
 type Config struct {
 	Auth    Authenticator
 	Backend Backend
-	Sealer  *seal.Sealer // of what callers keep for the gateway
+	Sealer  *seal.Sealer // of what callers keep for the gateway; shared with Peers
+	Peers   *peer.Net    // the other replicas; nil: there are none
 	Guard   *edge.Guard  // nil: loopback names only
 	Log     *slog.Logger
 	Version string // of this program
@@ -112,12 +116,13 @@ func New(cfg Config) *Front {
 	if cfg.Guard == nil {
 		cfg.Guard = &edge.Guard{}
 	}
-	f := &Front{cfg: cfg, methods: methodTable(), lot: park.New(cfg.Sealer), links: owned.New[owner, *link](linksOwnerMax)}
+	f := &Front{cfg: cfg, methods: methodTable(), lot: park.New(cfg.Sealer, placeOf(cfg.Peers))}
+	f.links = owned.New[owner, *link](linksOwnerMax, f.newID)
 	f.self = append([]byte(`{"name":"tollgate","version":`), rpc.String(cfg.Version)...)
 	f.self = append(f.self, '}')
 	f.closing, f.close = context.WithCancel(context.Background())
 	f.quiet, f.drain = context.WithCancel(f.closing)
-	f.sessions = newSessions(f.closing, cfg.Backend)
+	f.sessions = newSessions(f.closing, cfg.Backend, f.newID)
 	return f
 }
 
@@ -147,6 +152,7 @@ type exchange struct {
 	link    *link    // the connection it came over; nil: it came by streamable HTTP
 	out     *reply.Reply
 	cancel  context.CancelFunc // ends the context that the request is served in
+	body    []byte             // of r, when it was read whole
 	page    []byte             // begins the result; others may have it, so it is not changed. nil: the result is all there is
 }
 
@@ -254,6 +260,7 @@ func (x *exchange) post() {
 		x.turnAway(nil, rpc.Refused(problem.Status, problem.Text))
 		return
 	}
+	x.body = body
 	x.out = reply.New(x.w, x.r)
 	defer x.out.End()
 	if b := bytes.TrimLeft(body, " \t\r\n"); len(b) > 0 && b[0] == '[' {
@@ -293,6 +300,10 @@ func (x *exchange) modern(m *rpc.Message, meta *era.Meta) {
 		return
 	case m.Notification():
 		x.w.WriteHeader(http.StatusAccepted)
+		return
+	}
+	if to, gone, ok := x.elsewhere(m); ok {
+		x.passOn(to, m, gone)
 		return
 	}
 	c, err := meta.Modern(x.mirror, m)

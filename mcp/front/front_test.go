@@ -18,6 +18,7 @@ import (
 	"github.com/tollgate/tollgate/mcp/catalog"
 	"github.com/tollgate/tollgate/mcp/era"
 	"github.com/tollgate/tollgate/mcp/front/flights"
+	"github.com/tollgate/tollgate/mcp/front/owned"
 	"github.com/tollgate/tollgate/mcp/seal"
 	"github.com/tollgate/tollgate/mcp/upstream"
 	"github.com/tollgate/tollgate/policy"
@@ -28,6 +29,7 @@ type hall struct {
 	catalog *catalog.Catalog
 	visible catalog.Visible // nil: everything is
 	legacy  bool            // what Legacy says
+	local   bool            // what Local says
 	refused []string
 	call    func(context.Context, *Call) (*era.Result, error) // nil: {} after one progress
 
@@ -51,6 +53,7 @@ func newHall(more ...[]byte) *hall {
 
 func (h *hall) Catalog() *catalog.Catalog { return h.catalog }
 func (h *hall) Legacy(string) bool        { return h.legacy }
+func (h *hall) Local(string) bool         { return h.local }
 
 func (h *hall) Again(context.Context, *Call) (*era.Result, error) { return nil, nil }
 
@@ -158,7 +161,7 @@ func TestMethodTable(t *testing.T) {
 		"resources/subscribe": `"uri":"x://1",`, "resources/unsubscribe": `"uri":"x://1",`, "logging/setLevel": `"level":"info",`,
 		"completion/complete": `"ref":{"type":"ref/prompt","name":"srv__p"},`, "initialize": `"protocolVersion":"2025-11-25",`,
 	}
-	id := f.seal(task{owner{keyID: "1", key: "k"}, "srv", "t", "1"})
+	id := f.seal(task{owner{keyID: "1", key: "k"}, "srv", "t", "1", ""})
 	names := map[string]string{"tools/call": "srv__t", "prompts/get": "srv__p", "resources/read": "x://1"}
 	for _, m := range []string{"tasks/get", "tasks/update", "tasks/cancel"} {
 		params[m], names[m] = `"taskId":"`+id+`",`, id
@@ -189,7 +192,7 @@ func TestMethodTable(t *testing.T) {
 }
 
 func TestSessionBounds(t *testing.T) {
-	ss := newSessions(t.Context(), newHall())
+	ss := newSessions(t.Context(), newHall(), owned.ID)
 	o := owner{keyID: "1"}
 	first := ss.open(hello{owner: o, version: "v"})
 	busy := ss.open(hello{owner: o, version: "v"})
@@ -235,7 +238,7 @@ func TestSessionBounds(t *testing.T) {
 
 // TestAllBusy holds that a principal whose sessions are all busy gets no further one, and takes none from others.
 func TestAllBusy(t *testing.T) {
-	ss := newSessions(t.Context(), newHall())
+	ss := newSessions(t.Context(), newHall(), owned.ID)
 	o := owner{keyID: "1"}
 	other := ss.open(hello{owner: owner{keyID: "2"}, version: "v"})
 	for range sessionsOwnerMax {

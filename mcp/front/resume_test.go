@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/mcp/era"
+	"github.com/tollgate/tollgate/mcp/front/owned"
 	"github.com/tollgate/tollgate/mcp/front/replay"
 	"github.com/tollgate/tollgate/mcp/front/reply"
 	"github.com/tollgate/tollgate/mcp/rpc"
@@ -226,7 +227,7 @@ func TestAskResumed(t *testing.T) {
 func TestFirstAfter(t *testing.T) {
 	for _, version := range []string{era.V2024, era.V2025Mar, era.V2025Jun, era.V2025Nov} {
 		synctest.Test(t, func(t *testing.T) {
-			ss := newSessions(t.Context(), newHall())
+			ss := newSessions(t.Context(), newHall(), owned.ID)
 			s := ss.open(hello{version: version})
 			w := &recorder{ResponseRecorder: httptest.NewRecorder()}
 			r := httptest.NewRequest(http.MethodPost, "/mcp", nil)

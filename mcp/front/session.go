@@ -11,7 +11,6 @@ import (
 	"github.com/tollgate/tollgate/mcp/era"
 	"github.com/tollgate/tollgate/mcp/front/asked"
 	"github.com/tollgate/tollgate/mcp/front/flights"
-	"github.com/tollgate/tollgate/mcp/front/owned"
 	"github.com/tollgate/tollgate/mcp/front/replay"
 	"github.com/tollgate/tollgate/mcp/front/reply"
 	"github.com/tollgate/tollgate/mcp/front/updates"
@@ -73,6 +72,7 @@ type session struct {
 type sessions struct {
 	closing context.Context // its end ends all of them
 	backend Backend
+	newID   func() string
 	events  replay.Store
 
 	mu      sync.Mutex // guards what follows; taken before a session's
@@ -82,8 +82,8 @@ type sessions struct {
 	sweeper *time.Timer
 }
 
-func newSessions(closing context.Context, b Backend) *sessions {
-	return &sessions{closing: closing, backend: b, byID: map[string]*session{}, counts: map[owner]int{}}
+func newSessions(closing context.Context, b Backend, newID func() string) *sessions {
+	return &sessions{closing: closing, backend: b, newID: newID, byID: map[string]*session{}, counts: map[owner]int{}}
 }
 
 // hello is what a client says of itself when it opens a session.
@@ -98,7 +98,7 @@ type hello struct {
 // open makes a session; nil: all places are taken by busy ones.
 func (ss *sessions) open(h hello) *session {
 	s := &session{
-		id: owned.ID(), owner: h.owner, space: h.space, version: h.version, claim: h.claim,
+		id: ss.newID(), owner: h.owner, space: h.space, version: h.version, claim: h.claim,
 		level: "info", used: time.Now(),
 		capabilities: bytes.Clone(era.Declared(h.version, h.capabilities)), // not the whole message
 	}
@@ -246,7 +246,7 @@ func (x *exchange) resume(m *rpc.Message) bool {
 	}
 	x.session = x.sessions.find(ids[0], ownerOf(x.base), x.space.Name)
 	if x.session == nil {
-		x.turnAway(m, rpc.Refused(http.StatusNotFound, "this session has ended; send initialize again"))
+		x.passOrEnd(ids[0], m, rpc.Refused(http.StatusNotFound, "this session has ended; send initialize again"))
 		return false
 	}
 	return true

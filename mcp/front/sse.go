@@ -67,7 +67,8 @@ func (x *exchange) postSSE() {
 	}
 	l, ok := x.links.Find(x.r.URL.Query().Get(linkParam), ownerOf(x.base))
 	if !ok || l.space != x.space.Name {
-		x.turnAway(nil, rpc.Refused(http.StatusNotFound, "this stream has ended; open it again with GET"))
+		x.body = body
+		x.passOrEnd(x.r.URL.Query().Get(linkParam), nil, rpc.Refused(http.StatusNotFound, "this stream has ended; open it again with GET"))
 		return
 	}
 	m, meta := x.message(body)

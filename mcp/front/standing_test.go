@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/mcp/era"
+	"github.com/tollgate/tollgate/mcp/front/owned"
 	"github.com/tollgate/tollgate/mcp/front/replay"
 	"github.com/tollgate/tollgate/mcp/front/reply"
 	"github.com/tollgate/tollgate/mcp/front/updates"
@@ -18,7 +19,7 @@ import (
 func inSession(t *testing.T, version string, f func(t *testing.T, ss *sessions, s *session)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		ss := newSessions(t.Context(), newHall())
+		ss := newSessions(t.Context(), newHall(), owned.ID)
 		s := ss.open(hello{version: version, capabilities: []byte(`{"roots":{}}`)})
 		f(t, ss, s)
 		ss.close(s)

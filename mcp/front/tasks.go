@@ -15,7 +15,8 @@ import (
 )
 
 // A task belongs to the server that made it. Its id, as the caller knows it, is a seal on that server, the tool, the caller
-// and the server's own id: any replica serves it after any restart, and to everybody else it is no id at all.
+// and the server's own id: any replica serves it after any restart, and to everybody else it is no id at all. Only the tasks
+// of a child process are one replica's.
 
 // sealOfTask is the purpose of seals on tasks.
 const sealOfTask = "mcp task"
@@ -26,11 +27,12 @@ type task struct {
 	server string
 	tool   string // as the server names it
 	id     string // the server's
+	place  string // the replica that alone can reach the server; empty: any can
 }
 
 // fields are the texts of a task in the order in which they are sealed.
-func (t *task) fields() [6]*string {
-	return [...]*string{&t.owner.keyID, &t.owner.key, &t.owner.user, &t.server, &t.tool, &t.id}
+func (t *task) fields() [7]*string {
+	return [...]*string{&t.owner.keyID, &t.owner.key, &t.owner.user, &t.server, &t.tool, &t.id, &t.place}
 }
 
 // seal is the id of t for its caller.
@@ -63,7 +65,7 @@ func (f *Front) unseal(text string) (t task, ok bool) {
 // caller on this path; why, it is not told.
 func (x *exchange) task(ctx context.Context, text string) (*catalog.Entry, string) {
 	t, ok := x.unseal(text)
-	if !ok || t.owner != ownerOf(x.base) {
+	if !ok || t.owner != ownerOf(x.base) || x.away(t.place) {
 		return nil, ""
 	}
 	e := x.find(ctx, func(s *catalog.Space) *catalog.Entry { return s.ToolOf(t.server, t.tool) })
@@ -107,7 +109,7 @@ func (x *exchange) ownIDs(r *era.Result, t target) (*era.Result, error) {
 		if err != nil {
 			return nil, err
 		}
-		id = x.seal(task{owner: ownerOf(x.base), server: t.e.Server, tool: t.e.Name, id: made.ID})
+		id = x.seal(task{owner: ownerOf(x.base), server: t.e.Server, tool: t.e.Name, id: made.ID, place: x.reach(t.e.Server)})
 	case t.e.Kind == catalog.Resources && t.e.Name != t.asked:
 		return era.ReadResult(era.WithURI(r.Raw, t.e.Name, t.asked))
 	case t.task == "":

@@ -41,7 +41,7 @@ func taskFront(t testing.TB, who policy.Principal, key byte) (*Front, string) {
 func TestTaskIDsAreTheirCallersAlone(t *testing.T) {
 	alice := policy.Principal{Key: "k", KeyID: "1", User: "alice"}
 	f, url := taskFront(t, alice, 1)
-	good := task{ownerOf(&alice), "srv", "t", `7/"ü`}
+	good := task{ownerOf(&alice), "srv", "t", `7/"ü`, ""}
 	other := func(change func(*task)) string { c := good; change(&c); return f.seal(c) }
 	const unknown = `{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"task not found"}}`
 	_, restarted := taskFront(t, alice, 1)
@@ -79,7 +79,7 @@ func TestManyTasksOfManyCallersStayApart(t *testing.T) {
 		f, url := taskFront(t, who, 1)
 		for j := range 10 {
 			wg.Go(func() {
-				id := f.seal(task{ownerOf(&who), "srv", "t", fmt.Sprint(i, j)})
+				id := f.seal(task{ownerOf(&who), "srv", "t", fmt.Sprint(i, j), ""})
 				if got := ask(t, url, id); !strings.Contains(got, id) || strings.Contains(got, fmt.Sprintf("%q", fmt.Sprint(i, j))) {
 					t.Errorf("%d, %d: %s", i, j, got)
 				}
@@ -103,7 +103,7 @@ func TestTasksNeedAServerThatHasThem(t *testing.T) {
 	h.catalog = catalog.New([]string{"srv"}, map[string]*catalog.Shelf{"srv": shelf}, nil)
 	who := anybody()
 	f, url := serve(t, h, who)
-	id := f.seal(task{ownerOf(&who.Principal), "srv", "t", "7"})
+	id := f.seal(task{ownerOf(&who.Principal), "srv", "t", "7", ""})
 	if got := ask(t, url, id); !strings.Contains(got, "task not found") {
 		t.Error(got)
 	}
@@ -111,7 +111,7 @@ func TestTasksNeedAServerThatHasThem(t *testing.T) {
 
 func TestTasksNeedTheExtension(t *testing.T) {
 	f, url := taskFront(t, policy.Principal{Key: "k", KeyID: "1"}, 1)
-	id := f.seal(task{owner{keyID: "1", key: "k"}, "srv", "t", "7"})
+	id := f.seal(task{owner{keyID: "1", key: "k"}, "srv", "t", "7", ""})
 	meta := strings.Replace(declaresTasks, `"extensions":{"io.modelcontextprotocol/tasks":{}}`, `"extensions":{}`, 1)
 	for _, method := range []string{"tasks/get", "tasks/update", "tasks/cancel"} {
 		body := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":%q,"params":{"taskId":%q,"inputResponses":{},"_meta":%s}}`, method, id, meta)
@@ -158,8 +158,8 @@ func TestListenToTasks(t *testing.T) {
 	who := anybody()
 	f, url := serve(t, h, who)
 	alice := ownerOf(&who.Principal)
-	id := f.seal(task{alice, "srv", "t", "7"})
-	list := []string{id, f.seal(task{alice, "srv", "t", "8"}), f.seal(task{alice, "srv", "gone", "7"}), f.seal(task{owner{key: "bob"}, "srv", "t", "7"}), "7", id}
+	id := f.seal(task{alice, "srv", "t", "7", ""})
+	list := []string{id, f.seal(task{alice, "srv", "t", "8", ""}), f.seal(task{alice, "srv", "gone", "7", ""}), f.seal(task{owner{key: "bob"}, "srv", "t", "7", ""}), "7", id}
 	quoted := appendStrings(nil, list)
 	c := &client{t: t, url: url, accept: "text/event-stream"}
 	ctx, cancel := context.WithCancel(t.Context())

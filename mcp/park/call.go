@@ -228,7 +228,7 @@ func (c *Call) park(v *Visit) (*era.Result, error) {
 	c.parked = v
 	c.expires = time.Now().Add(parkedFor)
 	c.timer = time.AfterFunc(checkEvery, c.check)
-	s := &State{kind: parked, id: c.id, turn: c.turn, expires: c.expires.Unix(), sum: c.of.sum()}
+	s := &State{kind: parked, place: c.lot.self, id: c.id, turn: c.turn, expires: c.expires.Unix(), sum: c.of.sum()}
 	return inputRequired(c.open, s.seal(c.lot.sealer))
 }
 

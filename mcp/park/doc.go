@@ -13,6 +13,11 @@
 // what it stands for is untouched. A call that is gone (the process ended, the time is over, the server gave up) is said to
 // be gone: nothing is ever run a second time.
 //
+// # Several processes
+//
+// A call waits in the process that it was made in, whose name stands in the state, where nobody can read it. One that shares
+// the key finds out by [Lot.Elsewhere] and has the other serve the request.
+//
 // # What ends a call
 //
 // The caller that leaves while it listens, as everywhere in its era. While a call is parked: the end of its time, a

@@ -42,6 +42,7 @@ const (
 // Lot keeps the calls that wait. Safe for concurrent use.
 type Lot struct {
 	sealer *seal.Sealer
+	self   Place
 
 	mu      sync.Mutex // guards what follows; taken after a call's
 	calls   map[callID]*Call
@@ -51,9 +52,9 @@ type Lot struct {
 	closed  bool
 }
 
-// New makes a lot whose states are sealed with s.
-func New(s *seal.Sealer) *Lot {
-	return &Lot{sealer: s, calls: map[callID]*Call{}, owners: map[string][]*Call{}, servers: map[string]int{}}
+// New makes a lot whose states are sealed with s and say that their calls wait at self.
+func New(s *seal.Sealer, self Place) *Lot {
+	return &Lot{sealer: s, self: self, calls: map[callID]*Call{}, owners: map[string][]*Call{}, servers: map[string]int{}}
 }
 
 // Close ends the calls that are parked now and every call that would be. Those whose request listens go on.
@@ -146,6 +147,15 @@ func (l *Lot) keep(c *Call, n int) bool {
 func (l *Lot) Ours(state string) bool {
 	_, ok := unseal(l.sealer, state)
 	return ok
+}
+
+// Elsewhere reports where the call of a requestState waits, if that is in another process.
+func (l *Lot) Elsewhere(state string) (Place, bool) {
+	s, ok := unseal(l.sealer, state)
+	if !ok || s.kind != parked || s.place == l.self {
+		return Place{}, false
+	}
+	return s.place, true
 }
 
 // Open finds what a requestState stands for. The error says why the state is refused; nothing has then changed.

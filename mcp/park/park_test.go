@@ -29,7 +29,7 @@ func newLot(t testing.TB) *Lot {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return New(s)
+	return New(s, Place{})
 }
 
 func request() *Request {
@@ -221,7 +221,7 @@ func TestStatesAreGoodForOneThing(t *testing.T) {
 			"bare":        strings.TrimPrefix(first.state, statePrefix),
 			"a server's":  "xyz",
 			"empty":       "",
-			"of a future": strings.Replace(first.state, "input.1.", "input.2.", 1),
+			"of a future": strings.Replace(first.state, "input.2.", "input.3.", 1),
 		} {
 			if _, err := v.lot.Open(state, request()); err == nil || err.Code != rpc.CodeParams || v.lot.Ours(state) {
 				t.Errorf("%s: %v", name, err)

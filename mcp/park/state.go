@@ -14,7 +14,7 @@ import (
 
 const (
 	// statePrefix tells the gateway's states from a server's own and says how they are to be read.
-	statePrefix = "tollgate-input.1."
+	statePrefix = "tollgate-input.2."
 	// purpose is what states are sealed for.
 	purpose = "requestState"
 )
@@ -50,24 +50,29 @@ func (r *Request) sum() (sum [sha256.Size]byte) {
 // owner is whose call it is, for what is counted per principal.
 func (r *Request) owner() string { return r.KeyID + "\x00" + r.Key + "\x00" + r.User }
 
+// Place names a process among those that share a sealer. The zero Place is that of a process which is alone.
+type Place [16]byte
+
 // callID names a call in this and any other process.
 type callID [16]byte
 
 // State is what a caller holds between two of its requests, opened.
 type State struct {
 	kind    byte
-	id      callID            // of a parked call
+	place   Place             // where a parked call waits
+	id      callID            // of it
 	turn    uint32            // parked: how often it has asked; again: how many pages
 	expires int64             // Unix seconds
 	sum     [sha256.Size]byte // of the request
 }
 
 // stateBytes is the length of a State before it is sealed.
-const stateBytes = 1 + 16 + 4 + 8 + sha256.Size
+const stateBytes = 1 + 16 + 16 + 4 + 8 + sha256.Size
 
 func (s *State) seal(with *seal.Sealer) string {
 	b := make([]byte, 0, stateBytes)
-	b = append(append(b, s.kind), s.id[:]...)
+	b = append(append(b, s.kind), s.place[:]...)
+	b = append(b, s.id[:]...)
 	b = binary.BigEndian.AppendUint32(b, s.turn)
 	b = binary.BigEndian.AppendUint64(b, uint64(s.expires))
 	b = append(b, s.sum[:]...)
@@ -85,7 +90,8 @@ func unseal(with *seal.Sealer, text string) (*State, bool) {
 		return nil, false
 	}
 	s := &State{kind: b[0]}
-	b = b[1+copy(s.id[:], b[1:]):]
+	b = b[1+copy(s.place[:], b[1:]):]
+	b = b[copy(s.id[:], b):]
 	s.turn, b = binary.BigEndian.Uint32(b), b[4:]
 	s.expires, b = int64(binary.BigEndian.Uint64(b)), b[8:]
 	copy(s.sum[:], b)
@@ -107,6 +113,9 @@ func (s *State) check(r *Request) *rpc.Error {
 func foreign() *rpc.Error {
 	return rpc.BadParams("requestState is not one that was given for this request: send it back unchanged, with the same params and key")
 }
+
+// Lost is the answer to a state whose call is gone, or the process it waited in.
+func Lost() *rpc.Error { return lost() }
 
 func lost() *rpc.Error {
 	return rpc.BadParams("the input request has expired or was lost; call again")

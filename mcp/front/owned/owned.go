@@ -17,6 +17,7 @@ func ID() string {
 // Things are values by id, each of one owner. Safe for concurrent use.
 type Things[O comparable, T any] struct {
 	most int
+	id   func() string
 
 	mu     sync.Mutex // guards what follows
 	byID   map[string]thing[O, T]
@@ -28,9 +29,10 @@ type thing[O comparable, T any] struct {
 	value T
 }
 
-// New returns a place for at most so many of one owner.
-func New[O comparable, T any](most int) *Things[O, T] {
-	return &Things[O, T]{most: most, byID: map[string]thing[O, T]{}, counts: map[O]int{}}
+// New returns a place for at most so many of one owner. id makes their ids, of which no two are the same and which nobody
+// guesses, such as ID.
+func New[O comparable, T any](most int, id func() string) *Things[O, T] {
+	return &Things[O, T]{most: most, id: id, byID: map[string]thing[O, T]{}, counts: map[O]int{}}
 }
 
 // Add gives v an id; false: o has enough.
@@ -40,7 +42,7 @@ func (ts *Things[O, T]) Add(o O, v T) (id string, ok bool) {
 	if ts.counts[o] >= ts.most {
 		return "", false
 	}
-	id = ID()
+	id = ts.id()
 	ts.byID[id] = thing[O, T]{o, v}
 	ts.counts[o]++
 	return id, true

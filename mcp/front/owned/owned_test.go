@@ -3,7 +3,7 @@ package owned
 import "testing"
 
 func TestThings(t *testing.T) {
-	ts := New[string, int](3)
+	ts := New[string, int](3, ID)
 	var ids []string
 	for i := range 3 {
 		id, ok := ts.Add("alice", i)
