@@ -38,6 +38,8 @@ var onlyBy = map[string][]string{
 	"github.com/jackc/pgx/v5":             {"internal/postgres", "ledger", "oauth"},
 	"github.com/spf13/cobra":              {"cmd"},
 	"go.yaml.in/yaml/v3":                  {"cmd", "policy", "internal", "conformance"},
+	"github.com/twmb/franz-go":            {"ledger/sink/kafka"},
+	"go.opentelemetry.io/proto/otlp":      {"ledger/sink/otlp"},
 	"github.com/fsnotify/fsnotify":        {"cmd"},
 	"github.com/prometheus/client_golang": {"cmd", "internal/telemetry"},
 	"go.opentelemetry.io/otel/sdk":        {"cmd", "internal/telemetry"},

@@ -55,7 +55,7 @@ func (d disk) Replace(name string, content []byte) error {
 
 func (d disk) Remove(name string) error { return os.Remove(d.at(name)) }
 
-func (d disk) Sync() error { return syncDir(d.path) }
+func (d disk) Sync() error { return SyncDir(d.path) }
 
 func (d disk) Free() (int64, error) { return free(d.path) }
 
@@ -93,10 +93,11 @@ func WriteFile(path string, content []byte, mode os.FileMode) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(temporary))
 	}
-	return syncDir(filepath.Dir(path))
+	return SyncDir(filepath.Dir(path))
 }
 
-func syncDir(path string) error {
+// SyncDir makes names in the directory at path durable: what was created, renamed or removed there.
+func SyncDir(path string) error {
 	if runtime.GOOS == "windows" { // has no such call: the file system journals names by itself
 		return nil
 	}
