@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -165,7 +164,11 @@ func (f *feed) follow() error {
 	defer func() { f.reader.Close() }()
 	whole, _ := receiver.(Whole)
 	for {
-		if err := f.gather(whole); err != nil {
+		err := f.gather(whole)
+		if errors.Is(err, journal.ErrTrimmed) {
+			return f.restart(err)
+		}
+		if err != nil {
 			return err
 		}
 		if f.end == f.place.Position {
@@ -184,6 +187,16 @@ func (f *feed) follow() error {
 			return nil
 		}
 	}
+}
+
+// restart has a sink that was not configured while retention removed what it had not read go on with what there is. The
+// error is only that it starts anew.
+func (f *feed) restart(err error) error {
+	f.log.Error("entries were removed by retention while this sink was not configured, and have not reached it", "err", err)
+	if f.move(func(p *place) { p.Position, p.Until = journal.Position{}, nil }) {
+		_ = f.find() // the lag is another
+	}
+	return err
 }
 
 // acknowledged moves the cursor behind the batch.
@@ -304,9 +317,6 @@ func (f *feed) next() (ahead, error) {
 		return *a, nil
 	}
 	e, err := f.reader.Next()
-	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("what the sink has not read is no longer in the journal: rewind it to a later date: %w", err)
-	}
 	return ahead{e, f.reader.Position()}, err
 }
 

@@ -128,11 +128,11 @@ func (s *Set) Apply(specs []Spec) {
 // begin starts a sink.
 func (s *Set) begin(spec Spec) *keeping {
 	f := newFeed(spec, &s.cfg)
-	k := &keeping{f, func() {}}
 	if s.cfg.Idle {
 		close(f.done)
-		return k
+		return &keeping{f, func() {}}
 	}
+	k := &keeping{f, s.cfg.Ledger.Keep("sink "+spec.Name, f.position)}
 	go f.run()
 	return k
 }
