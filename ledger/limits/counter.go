@@ -17,6 +17,7 @@ type Counter struct {
 	start, end int64 // the calendar period, Unix nanoseconds
 
 	width   int64   // of a bucket, nanoseconds; 0: not sliding
+	back    int64   // how many buckets count beside the filling one
 	current int64   // number of the filling bucket: time / width
 	buckets []int64 // by number modulo their count
 }
@@ -27,12 +28,25 @@ func NewCounter(limit Limit, now int64, loc *time.Location) *Counter {
 	if limit.Window.Slides() {
 		c.width = int64(limit.Window.slide) / slidingBuckets
 		c.current = now / c.width
-		c.buckets = make([]int64, slidingBuckets+1)
+		c.back = slidingBuckets
+		c.buckets = make([]int64, c.back+1)
 	} else {
 		c.Advance(now)
 	}
 	return c
 }
+
+// Widen makes an empty sliding counter look back a sixtieth further: for a clock that may run faster than time does by
+// less than that, because it is brought in line with another.
+func (c *Counter) Widen() {
+	if c.width > 0 {
+		c.back = slidingBuckets + 1
+		c.buckets = make([]int64, c.back+1)
+	}
+}
+
+// Period is the calendar period of the current window, Unix nanoseconds; zeros when the window is none.
+func (c *Counter) Period() (start, end int64) { return c.start, c.end }
 
 // Advance makes the window the one that ends, or contains, now. Time does not go back here: the ledger sees to it.
 func (c *Counter) Advance(now int64) {
@@ -40,7 +54,7 @@ func (c *Counter) Advance(now int64) {
 	case c.Limit.Unit == UnitConcurrent:
 	case c.width > 0:
 		n := now / c.width
-		if n-c.current > slidingBuckets {
+		if n-c.current > c.back {
 			clear(c.buckets)
 			c.Sum, c.current = 0, n
 		}
@@ -65,7 +79,7 @@ func (c *Counter) Add(at, n int64) {
 	case c.Limit.Unit == UnitConcurrent:
 	case c.width > 0:
 		bucket := at / c.width
-		if bucket < c.current-slidingBuckets {
+		if bucket < c.current-c.back {
 			return
 		}
 		bucket = min(bucket, c.current)
@@ -107,7 +121,11 @@ func (c *Counter) Seed(r *Row) {
 }
 
 // FreesAt is when n more may be taken if nothing is given back before, as Unix nanoseconds; 0: unknown.
-func (c *Counter) FreesAt(n int64) int64 {
+func (c *Counter) FreesAt(n int64) int64 { return c.FreesWithin(c.Limit.Amount, n) }
+
+// FreesWithin is FreesAt where only a part of the limit's amount may be taken. When a window that slides would have to be
+// more than empty for that, it is when the whole window has passed.
+func (c *Counter) FreesWithin(amount, n int64) int64 {
 	switch {
 	case c.Limit.Unit == UnitConcurrent:
 		return 0
@@ -115,13 +133,16 @@ func (c *Counter) FreesAt(n int64) int64 {
 		return c.end
 	}
 	sum := c.Sum
-	for i := c.current - slidingBuckets; i <= c.current; i++ {
+	for i := c.current - c.back; i <= c.current; i++ {
 		sum -= c.buckets[i%int64(len(c.buckets))]
-		if sum <= c.Limit.Amount-n {
-			return (i + slidingBuckets + 1) * c.width
+		if sum <= amount-n {
+			return (i + c.back + 1) * c.width
 		}
 	}
-	return 0
+	if n > c.Limit.Amount {
+		return 0
+	}
+	return (c.current + c.back + 1) * c.width
 }
 
 // Left is how much more may be taken now.
@@ -130,7 +151,7 @@ func (c *Counter) Left() int64 { return max(0, c.Limit.Amount-c.Sum) }
 // Covers reports whether the current window holds the time at.
 func (c *Counter) Covers(at int64) bool {
 	if c.width > 0 {
-		return at/c.width >= c.current-slidingBuckets
+		return at/c.width >= c.current-c.back
 	}
 	return at >= c.start
 }

@@ -58,6 +58,9 @@ func (w Window) String() string { return w.name }
 // Slides reports whether the window is a span that ends now, not a period of the calendar.
 func (w Window) Slides() bool { return w.slide > 0 }
 
+// Length is how long a window that slides is; 0: it does not slide.
+func (w Window) Length() time.Duration { return w.slide }
+
 func (w Window) spell() string { return w.spelt }
 
 // period returns the calendar period of w that holds t: from start up to but not including end.
