@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tollgate/tollgate/ledger/caps"
 	"github.com/tollgate/tollgate/ledger/limits"
 	"github.com/tollgate/tollgate/policy"
 )
@@ -14,10 +15,17 @@ import (
 type counter struct {
 	limits.Counter
 	scope Scope
+
+	pool  *caps.Pool // what replicas share of it; nil: nothing, or no call has needed any yet
+	stale bool       // no rule laid it since limits were set last: it counts, and refuses nothing
 }
 
-func newCounter(scope Scope, limit Limit, now int64, loc *time.Location) *counter {
-	return &counter{*limits.NewCounter(limit, now, loc), scope}
+func (l *Ledger) newCounter(scope Scope, limit Limit, now int64) *counter {
+	c := &counter{Counter: *limits.NewCounter(limit, now, l.cfg.Location), scope: scope}
+	if l.shared != nil {
+		c.Widen()
+	}
+	return c
 }
 
 // SetLimits replaces all attached limits. Balances are untouched: they derive from entries, so a limit that appears
@@ -48,7 +56,12 @@ func (l *Ledger) setLimits(given map[Scope][]Limit) {
 func (l *Ledger) reattach(attached map[Scope][]Limit, now int64) {
 	for _, a := range l.book.accounts {
 		for _, ln := range a.lanes {
-			ln.counters = nil
+			if l.shared == nil || a.key.rule == "" {
+				ln.counters = nil
+			}
+			for _, c := range ln.counters {
+				c.stale = true
+			}
 		}
 	}
 	clear(l.counters)
@@ -56,14 +69,15 @@ func (l *Ledger) reattach(attached map[Scope][]Limit, now int64) {
 	var all []*counter
 	for scope, list := range attached {
 		for _, limit := range list {
-			all = append(all, newCounter(scope, parsed(limit), now, l.cfg.Location))
+			all = append(all, l.newCounter(scope, parsed(limit), now))
 		}
 	}
 	for _, r := range l.readings {
-		r.day, r.month = r.fresh(now, l.cfg.Location)
+		r.day, r.month = l.readingOf(r.scope, now)
 		all = append(all, r.day, r.month)
 	}
 	l.attach(all)
+	l.share(all)
 }
 
 // clockStep is how far the clock may fall behind the last reservation before it counts as having been set back. A call's
@@ -78,7 +92,7 @@ func (l *Ledger) moment(t time.Time) int64 {
 	if at >= l.book.last {
 		return at
 	}
-	if l.book.last-at > int64(clockStep) {
+	if l.book.last-at > int64(clockStep) && l.shared == nil { // the time that replicas share is never set back
 		if now := l.cfg.Now().UnixNano(); l.book.last-now > int64(clockStep) {
 			l.book.last = now
 			attached := map[Scope][]Limit{}
@@ -209,15 +223,17 @@ func (l *Ledger) ruleLane(r *ruleLimit, who accountKey, now int64) (*lane, *coun
 	ln := l.book.account(k).lane(laneKey{})
 	i := slices.IndexFunc(ln.counters, func(c *counter) bool { return c.Limit.Text == r.limit.Text })
 	if i >= 0 {
+		ln.counters[i].stale = false
 		return ln, ln.counters[i], nil
 	}
-	c := newCounter(k.ruleScope(), r.limit, now, l.cfg.Location)
+	c := l.newCounter(k.ruleScope(), r.limit, now)
 	ln.attach(c)
 	for _, h := range l.book.open {
 		if slices.Contains(h.rules, ln) {
 			c.Add(h.at, h.taken(&c.Limit))
 		}
 	}
+	l.replaceStale(ln, c)
 	return ln, c, nil
 }
 
@@ -230,12 +246,13 @@ type reading struct {
 // reading reports whether the counter limits nothing.
 func (c *counter) reading() bool { return c.Limit.Text == "" }
 
-func (r *reading) fresh(now int64, loc *time.Location) (day, month *counter) {
-	return newCounter(r.scope, Limit{Unit: UnitUSD, Amount: math.MaxInt64, Window: limits.Day}, now, loc),
-		newCounter(r.scope, Limit{Unit: UnitUSD, Amount: math.MaxInt64, Window: limits.Month}, now, loc)
+func (l *Ledger) readingOf(scope Scope, now int64) (day, month *counter) {
+	return l.newCounter(scope, Limit{Unit: UnitUSD, Amount: math.MaxInt64, Window: limits.Day}, now),
+		l.newCounter(scope, Limit{Unit: UnitUSD, Amount: math.MaxInt64, Window: limits.Month}, now)
 }
 
-// Spend reads what the principal's key, team and customer have spent or hold in the calendar day and month of now.
+// Spend reads what the principal's key, team and customer have spent or hold in the calendar day and month of now: on
+// this replica up to this moment, on others as they told of it, which is about every second.
 func (l *Ledger) Spend(p *policy.Principal, now time.Time) policy.Spend {
 	who := whoOf(p, "")
 	k := principalKey(&who)
@@ -250,13 +267,11 @@ func (l *Ledger) Spend(p *policy.Principal, now time.Time) policy.Spend {
 		r := l.readings[s]
 		if r == nil {
 			r = &reading{scope: s}
-			r.day, r.month = r.fresh(at, l.cfg.Location)
+			r.day, r.month = l.readingOf(s, at)
 			l.readings[s] = r
 			l.attach([]*counter{r.day, r.month})
 		}
-		r.day.Advance(at)
-		r.month.Advance(at)
-		return float64(r.day.Sum) / float64(USD), float64(r.month.Sum) / float64(USD)
+		return float64(l.read(r.day, at)) / float64(USD), float64(l.read(r.month, at)) / float64(USD)
 	}
 	var s policy.Spend
 	s.KeyToday, s.KeyMonth = read(KeyLevel, k.key)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tollgate/tollgate/ledger/caps"
 	"github.com/tollgate/tollgate/ledger/journal"
 	"github.com/tollgate/tollgate/ledger/limits"
 )
@@ -13,8 +14,8 @@ import (
 type Balance struct {
 	Scope Scope
 	Limit Limit
-	Used  int64     // by calls that have ended, in the current window
-	Held  int64     // by calls under way
+	Used  int64     // by calls that have ended, in the current window, on all replicas
+	Held  int64     // by calls under way, on all replicas
 	Left  int64     // never below zero
 	Reset time.Time // when the window ends; zero for one that slides and for concurrent
 }
@@ -24,7 +25,14 @@ func (b *Balance) Spell(n int64) string { return limits.SpellAmount(n, b.Limit.U
 
 // Balances lists how every limit stands, outermost level first, then by name. Limits laid by rules are listed once a
 // call has met them.
+//
+// Where limits are shared it asks the database what other replicas told of, which is at most about a second old; when it
+// does not answer, what it said before counts.
 func (l *Ledger) Balances() []Balance {
+	var others map[caps.Key]caps.Use
+	if l.cfg.Pools != nil {
+		others, _ = l.cfg.Pools.Others() // after an error, what was known before: better than nothing
+	}
 	now := l.cfg.Now().UnixNano()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -33,7 +41,7 @@ func (l *Ledger) Balances() []Balance {
 	for _, list := range l.counters {
 		for _, c := range list {
 			if !c.reading() {
-				out = append(out, l.balance(c, now))
+				out = append(out, l.balance(c, now, others))
 			}
 		}
 	}
@@ -43,7 +51,9 @@ func (l *Ledger) Balances() []Balance {
 		}
 		for _, ln := range a.lanes {
 			for _, c := range ln.counters {
-				out = append(out, l.balance(c, now))
+				if !c.stale {
+					out = append(out, l.balance(c, now, others))
+				}
 			}
 		}
 	}
@@ -59,7 +69,7 @@ func (lv Level) depth() int {
 }
 
 // balance reads one counter. The caller holds mu.
-func (l *Ledger) balance(c *counter, now int64) Balance {
+func (l *Ledger) balance(c *counter, now int64, others map[caps.Key]caps.Use) Balance {
 	c.Advance(now)
 	b := Balance{Scope: c.scope, Limit: c.Limit, Left: c.Left()}
 	for _, h := range l.book.open {
@@ -73,6 +83,12 @@ func (l *Ledger) balance(c *counter, now int64) Balance {
 		}
 	}
 	b.Used = c.Sum - b.Held
+	if len(others) > 0 {
+		start, _ := c.Period()
+		o := others[caps.Key{Limit: c.poolName(), Start: start}]
+		b.Used, b.Held = limits.AddSat(b.Used, o.Used), limits.AddSat(b.Held, o.Held)
+		b.Left = max(0, c.Limit.Amount-limits.AddSat(b.Used, b.Held))
+	}
 	b.Reset = c.Reset()
 	return b
 }

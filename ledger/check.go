@@ -231,7 +231,7 @@ func (l *Ledger) sameAs(b *book) error {
 	now := max(l.book.last, l.cfg.Now().UnixNano())
 	for scope, list := range l.counters {
 		for _, c := range list {
-			want := newCounter(c.scope, c.Limit, now, l.cfg.Location)
+			want := l.newCounter(c.scope, c.Limit, now)
 			l.fill(want)
 			c.Advance(now)
 			// A sliding window that was filled from rows may look full for longer; it must not look emptier.

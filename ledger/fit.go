@@ -26,32 +26,43 @@ func (h *hold) counters() iter.Seq[*counter] {
 }
 
 // fit checks that a new hold fits every limit on its path. Of several that refuse, the caller learns of the one that
-// keeps him longest. The caller holds mu.
-func (l *Ledger) fit(h *hold) error {
+// keeps him longest. When it fits the limits, but not what this replica may take of them, it is errShort, and lack has
+// what is missing. The caller holds mu.
+func (l *Ledger) fit(h *hold, lack *lack) error {
 	var worst *LimitError
+	lack.reset()
 	for c := range h.counters() {
+		if c.stale {
+			continue
+		}
 		c.Advance(h.at)
 		h.hard = h.hard || c.Limit.Hard
-		if n := h.taken(&c.Limit); !c.Fits(n) {
+		n := h.taken(&c.Limit)
+		if !c.Fits(n) || l.shared != nil && !l.fitsCap(c, h, n, h.at, lack) {
 			worst = longer(worst, c.refuse(h, n, h.at))
 		}
 	}
-	if worst == nil {
-		return nil
+	if worst != nil {
+		return worst
 	}
-	return worst
+	return lack.err()
 }
 
-// fitMore checks that what more holds beyond h fits the windows that h counts in. The caller holds mu.
-func (l *Ledger) fitMore(h, more *hold, now int64) error {
+// fitMore checks, in the same way, that what more holds beyond h fits the windows that h counts in. The caller holds mu.
+func (l *Ledger) fitMore(h, more *hold, now int64, lack *lack) error {
 	now = max(now, l.book.last)
+	lack.reset()
 	for c := range h.counters() {
+		if c.stale {
+			continue
+		}
 		c.Advance(now)
-		if n := more.taken(&c.Limit) - h.taken(&c.Limit); c.Covers(h.at) && !c.Fits(n) {
+		n := more.taken(&c.Limit) - h.taken(&c.Limit)
+		if c.Covers(h.at) && (!c.Fits(n) || l.shared != nil && !l.fitsCap(c, h, n, now, lack)) {
 			return c.refuse(h, n, now)
 		}
 	}
-	return nil
+	return lack.err()
 }
 
 // longer is the refusal that keeps the caller for longer.
@@ -79,8 +90,14 @@ func (c *counter) refuse(h *hold, n, now int64) *LimitError {
 	if n >= unbounded {
 		e.Needed = "an amount that cannot be bounded"
 	}
-	if at := c.FreesAt(n); at > now && !e.Never {
-		e.RetryAfter = time.Duration(at - now)
+	frees := c.FreesAt(n)
+	if c.pool != nil {
+		left := min(c.pool.Left(), c.Left())
+		e.Left = limits.SpellAmount(left, c.Limit.Unit)
+		frees = max(frees, c.FreesWithin(limits.AddSat(c.Sum, left), n))
+	}
+	if frees > now && !e.Never {
+		e.RetryAfter = time.Duration(frees - now)
 	}
 	return e
 }

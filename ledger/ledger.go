@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/internal/durable"
+	"github.com/tollgate/tollgate/ledger/caps"
 	"github.com/tollgate/tollgate/ledger/entry"
 	"github.com/tollgate/tollgate/ledger/journal"
 	"github.com/tollgate/tollgate/ledger/limits"
@@ -41,6 +42,7 @@ type Config struct {
 	DigestKey  []byte         // keys the digests of what calls carry; empty: one is made and kept in Dir
 	Subjects   Subjects       // what stands in entries for users; nil: their names do
 	Now        func() time.Time
+	Pools      Pools // what limits are shared through by several replicas; nil: this process is alone
 
 	Storage      durable.Dir // what Dir stands for; tests break it. nil: the disk
 	SegmentBytes int64       // size of the journal's files; 0: 64 MiB
@@ -93,6 +95,7 @@ type Ledger struct {
 	// the order their limits were checked in, and written after.
 	mu       sync.Mutex
 	book     *book
+	shared   *caps.Book           // what this replica may take of limits; nil: all
 	named    map[Scope]string     // the names of users that limits are attached to, under which their use stands in journals of old
 	counters map[Scope][]*counter // by what they are attached to, limits first, in the order of the config
 	readings map[Scope]*reading   // for Spend, made when first asked for
@@ -127,6 +130,9 @@ func Open(cfg Config) (*Ledger, error) {
 		l.book.last = now
 	}
 	go l.keepCheckpoints()
+	if l.shared != nil {
+		l.cfg.Pools.Serve(l.shared, l.cfg.Location.String(), l.End)
+	}
 	return l, nil
 }
 
@@ -142,7 +148,11 @@ func prepare(cfg Config) (*Ledger, error) {
 	if cfg.Location == nil {
 		cfg.Location = time.UTC
 	}
-	if cfg.Now == nil {
+	switch {
+	case cfg.Now != nil:
+	case cfg.Pools != nil:
+		cfg.Now = cfg.Pools.Now
+	default:
 		cfg.Now = time.Now
 	}
 	dir := cfg.Storage
@@ -170,6 +180,9 @@ func prepare(cfg Config) (*Ledger, error) {
 		rules:    map[policy.RuleLimit]*ruleLimit{},
 		closing:  make(chan struct{}),
 		kept:     make(chan struct{}),
+	}
+	if cfg.Pools != nil {
+		l.shared = caps.NewBook(&l.mu, l.tick, cfg.Pools.Elapsed)
 	}
 	l.macs.key = cfg.DigestKey
 	l.drafts.New = func() any { return &draft{wire: make([]byte, 0, 1024)} }
@@ -242,13 +255,17 @@ func (l *Ledger) Ready() error { return l.unwritable(l.journal.Ready()) }
 // Sync waits until all entries so far are on disk.
 func (l *Ledger) Sync(ctx context.Context) error { return l.unwritable(l.journal.Sync(ctx)) }
 
-// Close syncs and closes. Reservations still open are left to the next start.
+// Close syncs and closes. Reservations still open are left to the next start. What this replica may take of shared limits
+// is given back, but for what its calls have taken.
 func (l *Ledger) Close() error {
 	l.turned.flush(l)
 	l.once.Do(func() { close(l.closing) })
 	<-l.kept
 	if err := l.journal.Close(); err != nil {
 		return l.unwritable(err)
+	}
+	if l.shared != nil {
+		l.cfg.Pools.Leave()
 	}
 	end, _ := l.journal.Durable() // all there is
 	l.mu.Lock()
@@ -274,6 +291,7 @@ func (l *Ledger) unwritable(err error) error {
 type draft struct {
 	entry Entry
 	wire  []byte
+	lack  lack
 }
 
 func (d *draft) encode() []byte {

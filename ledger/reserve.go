@@ -26,7 +26,8 @@ type Reservation struct {
 }
 
 // Reserve checks every limit on the call's path and appends a reserved entry in one step. It returns a *LimitError, or
-// an error wrapping ErrUnwritable; then the call must not be made. With Strict it returns once the entry is on disk.
+// an error wrapping ErrUnwritable or ErrOffline; then the call must not be made. With Strict it returns once the entry is
+// on disk. It waits when limits are shared and this replica's part of one is used up, for a quarter of a second at most.
 // A refusal by a limit is itself appended as a denied entry.
 //
 // A call of a counted action counts as one call. A retry (Attempt above 1) does not, if the call it names as Parent
@@ -57,7 +58,11 @@ func (l *Ledger) Reserve(ctx context.Context, c *policy.Call, d *policy.Decision
 	if d != nil {
 		laid = d.Limits
 	}
-	if err := r.take(draft, laid); err != nil {
+	err := r.take(draft, laid)
+	if err == errShort {
+		err = l.await(ctx, &draft.lack, func() error { return r.take(draft, laid) })
+	}
+	if err != nil {
 		if over, ok := errors.AsType[*LimitError](err); ok {
 			e.Kind, e.Counted, e.Detail = Denied, false, over.Error()
 			if failed := l.append(draft); failed != nil {
@@ -121,7 +126,12 @@ func (r *Reservation) take(draft *draft, laid []policy.RuleLimit) error {
 	if l.book.open[h.id] != nil {
 		return fmt.Errorf("ledger: call %s is reserved already", h.id)
 	}
-	h.at = l.moment(e.Time)
+	if l.shared != nil && !e.Action.Own() { // whose keys, limits and slots are not this replica's alone
+		if err := l.cfg.Pools.Alive(); err != nil {
+			return err
+		}
+	}
+	h.at, h.rules, e.Limits = l.moment(e.Time), h.rules[:0], e.Limits[:0]
 	h.lane = l.lane(who, laneKey{e.Action, e.Upstream, e.Target})
 	if e.Action.Counted() && (e.Attempt <= 1 || !l.book.wasCounted(e.Parent)) {
 		e.Counted = true
@@ -130,7 +140,7 @@ func (r *Reservation) take(draft *draft, laid []policy.RuleLimit) error {
 	if err := r.lay(e, laid, who); err != nil {
 		return err
 	}
-	if err := l.fit(h); err != nil {
+	if err := l.fit(h, &draft.lack); err != nil {
 		return err
 	}
 	if h.hard {
@@ -143,7 +153,8 @@ func (r *Reservation) take(draft *draft, laid []policy.RuleLimit) error {
 	r.ticket = t
 	l.book.reserve(h)
 	for c := range h.counters() {
-		c.Add(h.at, h.taken(&c.Limit))
+		n := h.taken(&c.Limit)
+		c.add(h.at, n, n)
 	}
 	return nil
 }
@@ -234,35 +245,46 @@ func (r *Reservation) Extend(cost Nano, tokens int64) error {
 	e := &draft.entry
 	h.entry(e, Reserved, now)
 	e.Hold, e.HoldTokens = cost, tokens
-	t, err := func() (journal.Ticket, error) {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if r.ended {
-			return journal.Ticket{}, ErrEnded
-		}
-		more := *h
-		more.extend(e)
-		if err := l.fitMore(h, &more, now.UnixNano()); err != nil {
-			return journal.Ticket{}, err
-		}
-		t, err := l.journal.Stage(draft.encode())
-		if err != nil {
-			return t, err
-		}
-		for c := range h.counters() {
-			c.Add(h.at, more.taken(&c.Limit)-h.taken(&c.Limit))
-		}
-		h.expected, h.worst = more.expected, more.worst
-		return t, nil
-	}()
+	t, err := r.takeMore(draft, now.UnixNano())
+	if err == errShort {
+		err = l.await(context.Background(), &draft.lack, func() (err error) {
+			t, err = r.takeMore(draft, now.UnixNano())
+			return err
+		})
+	}
 	if err == nil {
 		err = l.journal.Flush(t)
 		l.journal.SyncLazily()
 	}
-	if _, refused := errors.AsType[*LimitError](err); refused || errors.Is(err, ErrEnded) {
+	if _, refused := errors.AsType[*LimitError](err); refused || errors.Is(err, ErrEnded) || errors.Is(err, ErrOffline) {
 		return err
 	}
 	return l.unwritable(err)
+}
+
+// takeMore is take for what the draft's entry holds beyond what r does.
+func (r *Reservation) takeMore(draft *draft, now int64) (journal.Ticket, error) {
+	l, h, e := r.ledger, &r.hold, &draft.entry
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r.ended {
+		return journal.Ticket{}, ErrEnded
+	}
+	more := *h
+	more.extend(e)
+	if err := l.fitMore(h, &more, now, &draft.lack); err != nil {
+		return journal.Ticket{}, err
+	}
+	t, err := l.journal.Stage(draft.encode())
+	if err != nil {
+		return t, err
+	}
+	for c := range h.counters() {
+		n := more.taken(&c.Limit) - h.taken(&c.Limit)
+		c.add(h.at, n, n)
+	}
+	h.expected, h.worst = more.expected, more.worst
+	return t, nil
 }
 
 // Post ends the reservation with what the call cost, which may be more than was held: the entry tells the truth and the
@@ -302,7 +324,8 @@ func (r *Reservation) end(kind Kind, o Outcome) error {
 		r.ended = true
 		a := settled(e, h)
 		for c := range h.counters() {
-			c.Add(h.at, used(&a, c.Limit.Unit)-h.taken(&c.Limit))
+			held := h.taken(&c.Limit)
+			c.add(h.at, used(&a, c.Limit.Unit)-held, -held)
 		}
 		l.book.settle(h, a, now.UnixNano())
 		return t, nil

@@ -219,8 +219,11 @@ func (p *Pool) answer(c *Change, r *Result, plan uint64, now time.Time) {
 	if r.Dry {
 		p.dry, p.dryUntil = plan, now.Add(dryTime)
 	}
-	if r.Tight || r.Starves || p.cap != p.stored {
+	switch {
+	case p.cap != p.stored || r.Tight && p.room() > 0:
 		p.queue()
+	case r.Starves:
+		p.enqueue() // the exchange comes again when somebody gave something back, and while calls wait
 	}
 }
 

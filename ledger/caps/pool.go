@@ -212,11 +212,16 @@ func (p *Pool) wake() {
 
 // queue has the next plan look at the pool, soon.
 func (p *Pool) queue() {
+	p.enqueue()
+	p.book.kick()
+}
+
+// enqueue has the next plan look at the pool, whenever it is.
+func (p *Pool) enqueue() {
 	if !p.queued {
 		p.queued = true
 		p.book.queue = append(p.book.queue, p)
 	}
-	p.book.kick()
 }
 
 const (
