@@ -93,11 +93,11 @@ func (l *Ledger) await(ctx context.Context, lack *lack, try func() error) error 
 			return err
 		}
 		l.mu.Lock()
-		answered, again := w.Answered(), w.Again(lack.needs)
+		again, heard := w.Again(lack.needs), w.Heard()
 		l.mu.Unlock()
 		switch {
 		case again:
-		case answered:
+		case heard:
 			return lack.refusal
 		default:
 			return fmt.Errorf("%w: the database does not answer, and what this replica may take of limit %q of %s is used up", ErrOffline,

@@ -26,7 +26,8 @@ type Need struct {
 type Waiter struct {
 	book  *Book
 	needs []Need
-	since uint64 // the plans before it did not know of it
+	since uint64 // the plans before it did not know of what it needs
+	heard bool   // the database answered since it began to wait
 	until time.Time
 }
 
@@ -56,6 +57,7 @@ func (w *Waiter) take(needs []Need) {
 // Again makes needs what the waiter waits for. It reports whether there is sense in waiting: an answer since said that
 // nobody has room, or the time is over, then there is none.
 func (w *Waiter) Again(needs []Need) bool {
+	w.heard = w.heard || w.book.answered > w.since
 	if w.exhausted() {
 		return false
 	}
@@ -74,8 +76,8 @@ func (w *Waiter) exhausted() bool {
 	return false
 }
 
-// Answered reports whether the database answered since the waiter began to wait for what it waits for now.
-func (w *Waiter) Answered() bool { return w.book.answered > w.since }
+// Heard reports whether the database answered since the waiter began to wait.
+func (w *Waiter) Heard() bool { return w.heard }
 
 func (w *Waiter) drop() {
 	for _, n := range w.needs {

@@ -273,7 +273,7 @@ func (g *grant) decide() caps.Result {
 	case granted < c.Need:
 		g.starve(c.Need - granted)
 		out.Starves = g.pool.starver == g.me
-		out.Dry = !out.Tight && g.answered()
+		out.Dry = g.answered() && (!out.Tight || left <= 0)
 	case g.pool.starver == g.me:
 		g.pool.starver, g.pool.need, g.pool.till = "", 0, g.now
 	}

@@ -1,0 +1,333 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tollgate/tollgate/internal/durabletest"
+	"github.com/tollgate/tollgate/ledger"
+	"github.com/tollgate/tollgate/policy"
+)
+
+// machineOf is a replica's clocks: they run at their own speed, the one on the wall is set, and the machine sleeps.
+type machineOf struct {
+	mu    sync.Mutex
+	start time.Time
+	rate  float64
+	set   time.Duration // of the wall
+	slept time.Duration // which monotonic did not see
+}
+
+func (m *machineOf) read() (monotonic, wall time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	passed := time.Duration(float64(time.Since(m.start)) * m.rate)
+	return passed - m.slept, passed + m.set
+}
+
+func (m *machineOf) boot() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return time.Duration(float64(time.Since(m.start)) * m.rate)
+}
+
+// site is where a replica runs: its files and its machine.
+type site struct {
+	w       *world
+	name    string
+	id      *durabletest.Disk
+	journal *durabletest.Disk
+	machine *machineOf
+	place   string
+
+	link   *link
+	client *Client
+	ledger *ledger.Ledger
+}
+
+// call is one that was let through.
+type call struct {
+	site  *site
+	at    time.Time // true
+	cost  ledger.Nano
+	ended time.Time // true; zero: under way
+	r     *ledger.Reservation
+}
+
+// world is replicas on one model, with someone who sees all calls.
+type world struct {
+	t      testing.TB
+	m      *model
+	limits map[ledger.Scope][]ledger.Limit
+	sites  []*site
+
+	mu    sync.Mutex
+	calls []*call
+}
+
+var bot = &policy.Principal{Customer: "acme", Team: "red", Key: "bot", KeyID: "k1"}
+
+func limitsOf(t testing.TB, texts ...string) map[ledger.Scope][]ledger.Limit {
+	out := map[ledger.Scope][]ledger.Limit{}
+	for _, text := range texts {
+		l, err := ledger.ParseLimit(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := ledger.Scope{Level: ledger.KeyLevel, Name: "k1"}
+		out[s] = append(out[s], l)
+	}
+	return out
+}
+
+func newWorld(t testing.TB, n int, limits ...string) *world {
+	w := &world{t: t, m: newModel(), limits: limitsOf(t, limits...)}
+	for i := range n {
+		w.sites = append(w.sites, w.newSite(fmt.Sprintf("r%d", i)))
+	}
+	return w
+}
+
+func (w *world) newSite(name string) *site {
+	return &site{
+		w: w, name: name, id: durabletest.New(), journal: durabletest.New(), place: name,
+		machine: &machineOf{start: time.Now(), rate: 1, set: time.Duration(len(name)) * time.Hour},
+	}
+}
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// start starts a replica and has it join.
+func (s *site) start() {
+	s.w.t.Helper()
+	s.link = s.w.m.link()
+	s.client = newClient(s.link, s.id, s.machine, 5*time.Second, quiet)
+	if err := s.client.open(context.Background()); err != nil {
+		s.w.t.Fatal(err)
+	}
+	s.client.place = s.place
+	var err error
+	s.ledger, err = ledger.Open(ledger.Config{Storage: s.journal, DigestKey: []byte("key"), Durability: ledger.Relaxed, Pools: s.client})
+	if err != nil {
+		s.w.t.Fatal(err)
+	}
+	s.ledger.SetLimits(s.w.limits)
+}
+
+func (w *world) start() {
+	for _, s := range w.sites {
+		s.start()
+	}
+	for _, s := range w.sites {
+		s.joined()
+	}
+}
+
+// joined waits until the replica may serve.
+func (s *site) joined() {
+	s.w.t.Helper()
+	for range 3000 {
+		if s.client.Alive() == nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	s.w.t.Fatalf("%s: %v", s.name, s.client.Alive())
+}
+
+func (s *site) stop() {
+	if err := s.ledger.Close(); err != nil {
+		s.w.t.Error(err)
+	}
+	if err := s.client.Close(); err != nil {
+		s.w.t.Error(err)
+	}
+}
+
+func (w *world) stop() {
+	for _, s := range w.sites {
+		s.stop()
+	}
+}
+
+// kill ends the replica's process; what it left is found by the next start.
+func (s *site) kill() {
+	s.link.breaks(func() fault { return lost })
+	s.client.stop()
+	s.client.running.Wait()
+	s.client.joined = false // it says no good-bye
+	old, client := s.ledger, s.client
+	s.journal, s.id = s.journal.Kill(), s.id.Kill()
+	_ = old.Close() // of the disk that is left behind
+	_ = client.Close()
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	for _, c := range s.w.calls {
+		if c.site == s && c.ended.IsZero() {
+			c.ended, c.r = time.Now(), nil
+		}
+	}
+}
+
+// call makes one call that costs what it holds, and leaves it under way.
+func (s *site) call(cost ledger.Nano) (*call, error) {
+	c := &policy.Call{Principal: bot, Action: policy.ToolCall, Upstream: "tracker", Target: "search"}
+	r, err := s.ledger.Reserve(context.Background(), c, nil, ledger.Hold{Cost: cost, Worst: cost})
+	if err != nil {
+		return nil, err
+	}
+	made := &call{site: s, at: time.Now(), cost: cost, r: r}
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.w.calls = append(s.w.calls, made)
+	return made, nil
+}
+
+// end ends a call at a cost, which may be less than it held.
+func (c *call) end(cost ledger.Nano) {
+	w := c.site.w
+	w.mu.Lock()
+	r := c.r
+	c.r, c.ended, c.cost = nil, time.Now(), cost
+	w.mu.Unlock()
+	if r == nil { // killed meanwhile
+		return
+	}
+	if err := r.Post(ledger.Outcome{Status: ledger.OK, Usage: ledger.Usage{Cost: cost}}); err != nil && !errors.Is(err, ledger.ErrUnwritable) {
+		w.t.Error(err)
+	}
+}
+
+// passed counts the calls that were let through.
+func (w *world) passed() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.calls)
+}
+
+// check sees that no limit was exceeded, in any window of true time.
+func (w *world) check() {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, list := range w.limits {
+		for _, l := range list {
+			switch {
+			case l.Unit == ledger.UnitConcurrent:
+				w.checkAtOnce(&l)
+			case l.Window.Slides():
+				w.checkSliding(&l)
+			default:
+				w.checkDays(&l)
+			}
+		}
+	}
+}
+
+func (c *call) takes(l *ledger.Limit) int64 {
+	if l.Unit == ledger.UnitUSD {
+		return int64(c.cost)
+	}
+	return 1
+}
+
+func (w *world) checkSliding(l *ledger.Limit) {
+	w.t.Helper()
+	calls := slices.SortedFunc(slices.Values(w.calls), func(a, b *call) int { return a.at.Compare(b.at) })
+	first, sum := 0, int64(0)
+	for _, c := range calls {
+		sum += c.takes(l)
+		for !calls[first].at.After(c.at.Add(-l.Window.Length())) {
+			sum -= calls[first].takes(l)
+			first++
+		}
+		if sum > l.Amount {
+			w.t.Fatalf("%s: %d in the window that ends at %s, of %s", l.Text, sum, c.at, c.site.name)
+		}
+	}
+}
+
+// edge is how far from midnight a call may have been counted in either day.
+const edge = time.Second
+
+func (w *world) checkDays(l *ledger.Limit) {
+	w.t.Helper()
+	sums := map[string]int64{}
+	for _, c := range w.calls {
+		at := c.at.Add(w.m.ahead).UTC()
+		day := at.Format(time.DateOnly)
+		if at.Add(edge).Format(time.DateOnly) != day || at.Add(-edge).Format(time.DateOnly) != day {
+			continue
+		}
+		if sums[day] += c.takes(l); sums[day] > l.Amount {
+			w.t.Fatalf("%s: %d on %s", l.Text, sums[day], day)
+		}
+	}
+}
+
+func (w *world) checkAtOnce(l *ledger.Limit) {
+	w.t.Helper()
+	type edge struct {
+		at time.Time
+		n  int64
+	}
+	var edges []edge
+	for _, c := range w.calls {
+		edges = append(edges, edge{c.at, 1})
+		if !c.ended.IsZero() {
+			edges = append(edges, edge{c.ended, -1})
+		}
+	}
+	slices.SortFunc(edges, func(a, b edge) int {
+		if n := a.at.Compare(b.at); n != 0 {
+			return n
+		}
+		return int(a.n - b.n)
+	})
+	sum := int64(0)
+	for _, e := range edges {
+		if sum += e.n; sum > l.Amount {
+			w.t.Fatalf("%s: %d at once at %s", l.Text, sum, e.at)
+		}
+	}
+}
+
+// granted sees that the caps in the database are no more than the limits, but for debts, and that each replica obeys them.
+func (w *world) granted() {
+	w.t.Helper()
+	w.m.mu.Lock()
+	defer w.m.mu.Unlock()
+	for k, rows := range w.m.caps {
+		sum, taken, amount := int64(0), int64(0), int64(0)
+		for _, row := range rows {
+			sum += row.cap
+			taken += row.used + row.held
+			amount = max(amount, row.amount)
+		}
+		if sum > max(amount, taken) {
+			w.t.Fatalf("pool %s: caps of %d, limit %d, taken %d", k.Limit, sum, amount, taken)
+		}
+	}
+}
+
+// refusedByLimit fails the test for another error.
+func refusedByLimit(t testing.TB, err error) bool {
+	t.Helper()
+	if _, ok := errors.AsType[*ledger.LimitError](err); ok {
+		return true
+	}
+	if err != nil && !errors.Is(err, ledger.ErrOffline) {
+		t.Errorf("%v", err)
+	}
+	return false
+}
+
+func rngOf(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 7)) }
