@@ -24,6 +24,7 @@ type model struct {
 	until    time.Time
 
 	exchanges int
+	buried    func(id string) // a replica was declared gone
 }
 
 func newModel() *model {
@@ -209,7 +210,9 @@ func (l *link) now(ctx context.Context) (time.Time, error) {
 	if _, err := l.travel(ctx); err != nil {
 		return time.Time{}, err
 	}
+	l.model.mu.Lock()
 	t := l.clock()
+	l.model.mu.Unlock()
 	sleep(ctx, l.delay)
 	return t, nil
 }
@@ -280,6 +283,7 @@ func (l *link) reap(ctx context.Context, holder string, w watched, monotonic tim
 	for _, r := range w.overdue(live, now, monotonic) {
 		r.gone = now
 		m.replicas[r.id] = r
+		m.buried(r.id)
 		m.forget(r.id, func(c *capRow) bool { return c.kind == caps.Slots })
 	}
 	for id, r := range m.replicas {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -50,7 +49,8 @@ type site struct {
 
 	link   *link
 	client *Client
-	ledger *ledger.Ledger
+	ledger *ledger.Ledger // guarded by the world's mu, with starts
+	starts int
 }
 
 // call is one that was let through.
@@ -59,6 +59,7 @@ type call struct {
 	at    time.Time // true
 	cost  ledger.Nano
 	ended time.Time // true; zero: under way
+	freed time.Time // when its slot was given to others although it went on, because its replica was gone; zero: it was not
 	r     *ledger.Reservation
 }
 
@@ -90,6 +91,7 @@ func limitsOf(t testing.TB, texts ...string) map[ledger.Scope][]ledger.Limit {
 
 func newWorld(t testing.TB, n int, limits ...string) *world {
 	w := &world{t: t, m: newModel(), limits: limitsOf(t, limits...)}
+	w.m.buried = w.gone
 	for i := range n {
 		w.sites = append(w.sites, w.newSite(fmt.Sprintf("r%d", i)))
 	}
@@ -114,12 +116,14 @@ func (s *site) start() {
 		s.w.t.Fatal(err)
 	}
 	s.client.place = s.place
-	var err error
-	s.ledger, err = ledger.Open(ledger.Config{Storage: s.journal, DigestKey: []byte("key"), Durability: ledger.Relaxed, Pools: s.client})
+	l, err := ledger.Open(ledger.Config{Storage: s.journal, DigestKey: []byte("key"), Durability: ledger.Relaxed, Pools: s.client})
 	if err != nil {
 		s.w.t.Fatal(err)
 	}
-	s.ledger.SetLimits(s.w.limits)
+	l.SetLimits(s.w.limits)
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.ledger = l
 }
 
 func (w *world) start() {
@@ -143,7 +147,16 @@ func (s *site) joined() {
 	s.w.t.Fatalf("%s: %v", s.name, s.client.Alive())
 }
 
+// stop ends the replica in an orderly way. Calls under way are cut.
 func (s *site) stop() {
+	s.w.mu.Lock()
+	for _, c := range s.w.calls {
+		if c.site == s && c.ended.IsZero() {
+			c.ended, c.r = time.Now(), nil
+		}
+	}
+	s.starts++
+	s.w.mu.Unlock()
 	if err := s.ledger.Close(); err != nil {
 		s.w.t.Error(err)
 	}
@@ -160,6 +173,14 @@ func (w *world) stop() {
 
 // kill ends the replica's process; what it left is found by the next start.
 func (s *site) kill() {
+	s.w.mu.Lock()
+	for _, c := range s.w.calls {
+		if c.site == s && c.ended.IsZero() {
+			c.ended, c.r = time.Now(), nil
+		}
+	}
+	s.starts++ // what this process does from now on nobody sees
+	s.w.mu.Unlock()
 	s.link.breaks(func() fault { return lost })
 	s.client.stop()
 	s.client.running.Wait()
@@ -168,37 +189,41 @@ func (s *site) kill() {
 	s.journal, s.id = s.journal.Kill(), s.id.Kill()
 	_ = old.Close() // of the disk that is left behind
 	_ = client.Close()
-	s.w.mu.Lock()
-	defer s.w.mu.Unlock()
-	for _, c := range s.w.calls {
-		if c.site == s && c.ended.IsZero() {
-			c.ended, c.r = time.Now(), nil
-		}
-	}
 }
 
 // call makes one call that costs what it holds, and leaves it under way.
 func (s *site) call(cost ledger.Nano) (*call, error) {
 	c := &policy.Call{Principal: bot, Action: policy.ToolCall, Upstream: "tracker", Target: "search"}
-	r, err := s.ledger.Reserve(context.Background(), c, nil, ledger.Hold{Cost: cost, Worst: cost})
+	s.w.mu.Lock()
+	l, starts := s.ledger, s.starts
+	s.w.mu.Unlock()
+	r, err := l.Reserve(context.Background(), c, nil, ledger.Hold{Cost: cost, Worst: cost})
 	if err != nil {
 		return nil, err
 	}
 	made := &call{site: s, at: time.Now(), cost: cost, r: r}
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
+	if s.starts != starts {
+		return nil, errKilled
+	}
 	s.w.calls = append(s.w.calls, made)
 	return made, nil
 }
+
+// errKilled means that the process ended before the call left.
+var errKilled = errors.New("killed")
 
 // end ends a call at a cost, which may be less than it held.
 func (c *call) end(cost ledger.Nano) {
 	w := c.site.w
 	w.mu.Lock()
 	r := c.r
-	c.r, c.ended, c.cost = nil, time.Now(), cost
+	if r != nil { // the process goes on
+		c.r, c.ended, c.cost = nil, time.Now(), cost
+	}
 	w.mu.Unlock()
-	if r == nil { // killed meanwhile
+	if r == nil {
 		return
 	}
 	if err := r.Post(ledger.Outcome{Status: ledger.OK, Usage: ledger.Usage{Cost: cost}}); err != nil && !errors.Is(err, ledger.ErrUnwritable) {
@@ -250,7 +275,8 @@ func (w *world) checkSliding(l *ledger.Limit) {
 			first++
 		}
 		if sum > l.Amount {
-			w.t.Fatalf("%s: %d in the window that ends at %s, of %s", l.Text, sum, c.at, c.site.name)
+			w.t.Errorf("%s: %d in the window that ends at %s, of %s", l.Text, sum, c.at, c.site.name)
+			return
 		}
 	}
 }
@@ -268,7 +294,8 @@ func (w *world) checkDays(l *ledger.Limit) {
 			continue
 		}
 		if sums[day] += c.takes(l); sums[day] > l.Amount {
-			w.t.Fatalf("%s: %d on %s", l.Text, sums[day], day)
+			w.t.Errorf("%s: %d on %s", l.Text, sums[day], day)
+			return
 		}
 	}
 }
@@ -282,7 +309,10 @@ func (w *world) checkAtOnce(l *ledger.Limit) {
 	var edges []edge
 	for _, c := range w.calls {
 		edges = append(edges, edge{c.at, 1})
-		if !c.ended.IsZero() {
+		switch {
+		case !c.freed.IsZero():
+			edges = append(edges, edge{c.freed, -1})
+		case !c.ended.IsZero():
 			edges = append(edges, edge{c.ended, -1})
 		}
 	}
@@ -295,7 +325,8 @@ func (w *world) checkAtOnce(l *ledger.Limit) {
 	sum := int64(0)
 	for _, e := range edges {
 		if sum += e.n; sum > l.Amount {
-			w.t.Fatalf("%s: %d at once at %s", l.Text, sum, e.at)
+			w.t.Errorf("%s: %d at once at %s", l.Text, sum, e.at)
+			return
 		}
 	}
 }
@@ -313,7 +344,19 @@ func (w *world) granted() {
 			amount = max(amount, row.amount)
 		}
 		if sum > max(amount, taken) {
-			w.t.Fatalf("pool %s: caps of %d, limit %d, taken %d", k.Limit, sum, amount, taken)
+			w.t.Errorf("pool %s: caps of %d, limit %d, taken %d", k.Limit, sum, amount, taken)
+			return
+		}
+	}
+}
+
+// gone notes that the calls under way of a replica have lost their slots.
+func (w *world) gone(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.calls {
+		if c.ended.IsZero() && c.freed.IsZero() && c.site.client.id == id {
+			c.freed = time.Now()
 		}
 	}
 }
@@ -324,10 +367,8 @@ func refusedByLimit(t testing.TB, err error) bool {
 	if _, ok := errors.AsType[*ledger.LimitError](err); ok {
 		return true
 	}
-	if err != nil && !errors.Is(err, ledger.ErrOffline) {
+	if err != nil && !errors.Is(err, ledger.ErrOffline) && !errors.Is(err, ledger.ErrUnwritable) && !errors.Is(err, errKilled) {
 		t.Errorf("%v", err)
 	}
 	return false
 }
-
-func rngOf(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 7)) }
