@@ -35,18 +35,27 @@ func NewReader(dir durable.Dir, from journal.Position) *Reader {
 	return &Reader{cursor: journal.NewCursor(dir, from), decoder: entry.NewDecoder()}
 }
 
-// Next returns the next entry, or io.EOF when there is none yet.
-func (r *Reader) Next() (Entry, error) {
+// NextFrame returns the next entry as the journal has it, or io.EOF when there is none yet.
+func (r *Reader) NextFrame() (journal.Frame, error) {
 	limit := journal.Written()
 	if r.journal != nil {
 		limit, _ = r.journal.Durable()
 	}
 	f, err := r.cursor.Next(limit)
 	if err != nil {
-		return Entry{}, err
+		return f, err
 	}
 	r.payload = f.Payload
 	r.keeper.Passed(f.End.Segment)
+	return f, nil
+}
+
+// Next returns the next entry, or io.EOF when there is none yet.
+func (r *Reader) Next() (Entry, error) {
+	f, err := r.NextFrame()
+	if err != nil {
+		return Entry{}, err
+	}
 	e, err := r.decoder.Decode(f.Payload)
 	if err != nil {
 		return e, fmt.Errorf("frame %d of journal segment %d: %w", f.Seq, f.End.Segment, err)

@@ -38,6 +38,7 @@ type Frame struct {
 	Seq     uint64
 	Payload []byte   // valid until the next call of Next
 	Bytes   []byte   // the whole frame that Payload stands in, valid as long
+	Before  Chain    // chain value before the frame
 	End     Position // after the frame
 }
 
@@ -110,12 +111,12 @@ func (c *Cursor) frame(limit Position) (Frame, error) {
 		payload, chain, more, err := parseFrame(c.buf[c.at:], c.pos.Chain, c.pos.Seq+1)
 		if err == nil {
 			n := frameBytes + len(payload)
-			whole := c.buf[c.at : c.at+n]
+			whole, before := c.buf[c.at:c.at+n], c.pos.Chain
 			c.at += n
 			c.pos.Offset += int64(n)
 			c.pos.Seq++
 			c.pos.Chain = chain
-			return Frame{Writer: c.pos.Writer, Seq: c.pos.Seq, Payload: payload, Bytes: whole, End: c.pos}, nil
+			return Frame{Writer: c.pos.Writer, Seq: c.pos.Seq, Payload: payload, Bytes: whole, Before: before, End: c.pos}, nil
 		}
 		if more > 0 {
 			grown, readErr := c.fill(more, limit)

@@ -1,0 +1,125 @@
+package sequencer
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tollgate/tollgate/ledger/proof"
+)
+
+// newOrigin names a log that nobody has named.
+func newOrigin() string { return "tollgate/" + uuid.NewString() }
+
+// sign keeps a checkpoint signed over the tree at head; verifier is the key that signs from here on. ErrMoved: another has
+// been signed since.
+func (s *Store) sign(ctx context.Context, head Head, c *proof.Checkpoint, note []byte, verifier string) (Signed, error) {
+	signed := Signed{Number: head.Signed + 1, Size: c.Size, Time: c.Time, Note: note}
+	return signed, s.db.tx(ctx, func(ctx context.Context, tx statements) error {
+		n, err := tx.exec(ctx, "UPDATE proof_head SET signed = $1, verifier = $2 WHERE one = 1 AND signed = $3", signed.Number, verifier, head.Signed)
+		if err != nil {
+			return err
+		}
+		if n != 1 {
+			return ErrMoved
+		}
+		_, err = tx.exec(ctx, "INSERT INTO proof_checkpoints (number, size, time, note) VALUES ($1, $2, $3, $4)", signed.Number, signed.Size, signed.Time.Unix(), string(note))
+		return err
+	})
+}
+
+// Checkpoints lists signed checkpoints over at least size entries and with a number beyond after, in order.
+func (s *Store) Checkpoints(ctx context.Context, size, after int64, limit int) ([]Signed, error) {
+	return s.checkpoints(ctx, "WHERE number > $1 AND size >= $2 ORDER BY number LIMIT $3", after, size, limit)
+}
+
+// LastCheckpoint returns the newest checkpoint; Number 0: there is none.
+func (s *Store) LastCheckpoint(ctx context.Context) (Signed, error) {
+	all, err := s.checkpoints(ctx, "ORDER BY number DESC LIMIT 1")
+	if err != nil || len(all) == 0 {
+		return Signed{}, err
+	}
+	return all[0], nil
+}
+
+func (s *Store) checkpoints(ctx context.Context, where string, args ...any) (out []Signed, err error) {
+	err = s.db.tx(ctx, func(ctx context.Context, tx statements) error {
+		out = nil
+		return tx.each(ctx, func(scan func(...any) error) error {
+			var one Signed
+			var at int64
+			var note string
+			err := scan(&one.Number, &one.Size, &at, &note)
+			one.Time, one.Note = time.Unix(at, 0).UTC(), []byte(note)
+			out = append(out, one)
+			return err
+		}, "SELECT number, size, time, note FROM proof_checkpoints "+where, args...)
+	})
+	return out, err
+}
+
+// Exported is the number of the last checkpoint that a target has.
+func (s *Store) Exported(ctx context.Context, target string) (number int64, err error) {
+	err = s.db.tx(ctx, func(ctx context.Context, tx statements) error {
+		return tx.each(ctx, func(scan func(...any) error) error { return scan(&number) }, "SELECT number FROM proof_exports WHERE target = $1", target)
+	})
+	return number, err
+}
+
+// SetExported says that a target has all checkpoints up to number. It never goes back.
+func (s *Store) SetExported(ctx context.Context, target string, number int64) error {
+	return s.db.tx(ctx, func(ctx context.Context, tx statements) error {
+		_, err := tx.exec(ctx, `INSERT INTO proof_exports (target, number) VALUES ($1, $2)
+ON CONFLICT (target) DO UPDATE SET number = excluded.number WHERE proof_exports.number < excluded.number`, target, number)
+		return err
+	})
+}
+
+// Waiting is when the oldest batch that a replica has shipped and that is not in the tree was shipped; zero: there is none.
+func (s *Store) Waiting(ctx context.Context, replica string) (since time.Time, err error) {
+	err = s.db.tx(ctx, func(ctx context.Context, tx statements) error {
+		return tx.each(ctx, func(scan func(...any) error) error {
+			var at int64
+			err := scan(&at)
+			if at > 0 {
+				since = time.Unix(0, at).UTC()
+			}
+			return err
+		}, "SELECT COALESCE(min(shipped), 0) FROM proof_batches WHERE at IS NULL AND replica = $1", replica)
+	})
+	return since, err
+}
+
+// Prune forgets the entries that were all written before a time. It keeps whole blocks of proof.BlockLeaves, what the last
+// checkpoint does not cover, and every hash, so that what remains is proved as before. With a file it is the journal that
+// removes frames; their batches follow them here.
+func (s *Store) Prune(ctx context.Context, before time.Time) error {
+	last, err := s.LastCheckpoint(ctx)
+	if err != nil {
+		return err
+	}
+	return s.db.tx(ctx, func(ctx context.Context, tx statements) error {
+		// The first batch that must stay: a batch is as old as its newest entry, and no younger one before it may go.
+		first := int64(-1)
+		err := tx.each(ctx, func(scan func(...any) error) error { return scan(&first) },
+			"SELECT COALESCE(min(at), -1) FROM proof_batches WHERE at IS NOT NULL AND until >= $1", before.UnixNano())
+		if err != nil {
+			return err
+		}
+		if first < 0 {
+			first = last.Size
+		}
+		return prune(ctx, tx, min(first, last.Size))
+	})
+}
+
+// prune removes the batches of the whole blocks before an index. A batch that reaches beyond stays.
+func prune(ctx context.Context, tx statements, index int64) error {
+	index -= index % proof.BlockLeaves
+	if _, err := tx.exec(ctx, "UPDATE proof_head SET first = $1 WHERE one = 1 AND first < $2", index, index); err != nil {
+		return err
+	}
+	_, err := tx.exec(ctx, "DELETE FROM proof_batches WHERE at IS NOT NULL AND at + entries <= $1", index)
+	return err
+}
