@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tollgate/tollgate/ledger/journal"
 	"github.com/tollgate/tollgate/ledger/proof"
 )
 
@@ -17,21 +18,21 @@ func newOrigin() string { return "tollgate/" + uuid.NewString() }
 func (s *Store) sign(ctx context.Context, head Head, c *proof.Checkpoint, note []byte, verifier string) (Signed, error) {
 	signed := Signed{Number: head.Signed + 1, Size: c.Size, Time: c.Time, Note: note}
 	return signed, s.db.tx(ctx, func(ctx context.Context, tx statements) error {
-		n, err := tx.exec(ctx, "UPDATE proof_head SET signed = $1, verifier = $2 WHERE one = 1 AND signed = $3", signed.Number, verifier, head.Signed)
+		n, err := tx.Exec(ctx, "UPDATE proof_head SET signed = ?, verifier = ? WHERE one = 1 AND signed = ?", signed.Number, verifier, head.Signed)
 		if err != nil {
 			return err
 		}
 		if n != 1 {
 			return ErrMoved
 		}
-		_, err = tx.exec(ctx, "INSERT INTO proof_checkpoints (number, size, time, note) VALUES ($1, $2, $3, $4)", signed.Number, signed.Size, signed.Time.Unix(), string(note))
+		_, err = tx.Exec(ctx, "INSERT INTO proof_checkpoints (number, size, time, note) VALUES (?, ?, ?, ?)", signed.Number, signed.Size, signed.Time.Unix(), string(note))
 		return err
 	})
 }
 
 // Checkpoints lists signed checkpoints over at least size entries and with a number beyond after, in order.
 func (s *Store) Checkpoints(ctx context.Context, size, after int64, limit int) ([]Signed, error) {
-	return s.checkpoints(ctx, "WHERE number > $1 AND size >= $2 ORDER BY number LIMIT $3", after, size, limit)
+	return s.checkpoints(ctx, "WHERE number > ? AND size >= ? ORDER BY number LIMIT ?", after, size, limit)
 }
 
 // LastCheckpoint returns the newest checkpoint; Number 0: there is none.
@@ -46,7 +47,7 @@ func (s *Store) LastCheckpoint(ctx context.Context) (Signed, error) {
 func (s *Store) checkpoints(ctx context.Context, where string, args ...any) (out []Signed, err error) {
 	err = s.db.tx(ctx, func(ctx context.Context, tx statements) error {
 		out = nil
-		return tx.each(ctx, func(scan func(...any) error) error {
+		return tx.Each(ctx, func(scan func(...any) error) error {
 			var one Signed
 			var at int64
 			var note string
@@ -62,7 +63,7 @@ func (s *Store) checkpoints(ctx context.Context, where string, args ...any) (out
 // Exported is the number of the last checkpoint that a target has.
 func (s *Store) Exported(ctx context.Context, target string) (number int64, err error) {
 	err = s.db.tx(ctx, func(ctx context.Context, tx statements) error {
-		return tx.each(ctx, func(scan func(...any) error) error { return scan(&number) }, "SELECT number FROM proof_exports WHERE target = $1", target)
+		return tx.Each(ctx, func(scan func(...any) error) error { return scan(&number) }, "SELECT number FROM proof_exports WHERE target = ?", target)
 	})
 	return number, err
 }
@@ -70,7 +71,7 @@ func (s *Store) Exported(ctx context.Context, target string) (number int64, err 
 // SetExported says that a target has all checkpoints up to number. It never goes back.
 func (s *Store) SetExported(ctx context.Context, target string, number int64) error {
 	return s.db.tx(ctx, func(ctx context.Context, tx statements) error {
-		_, err := tx.exec(ctx, `INSERT INTO proof_exports (target, number) VALUES ($1, $2)
+		_, err := tx.Exec(ctx, `INSERT INTO proof_exports (target, number) VALUES (?, ?)
 ON CONFLICT (target) DO UPDATE SET number = excluded.number WHERE proof_exports.number < excluded.number`, target, number)
 		return err
 	})
@@ -79,14 +80,14 @@ ON CONFLICT (target) DO UPDATE SET number = excluded.number WHERE proof_exports.
 // Waiting is when the oldest batch that a replica has shipped and that is not in the tree was shipped; zero: there is none.
 func (s *Store) Waiting(ctx context.Context, replica string) (since time.Time, err error) {
 	err = s.db.tx(ctx, func(ctx context.Context, tx statements) error {
-		return tx.each(ctx, func(scan func(...any) error) error {
+		return tx.Each(ctx, func(scan func(...any) error) error {
 			var at int64
 			err := scan(&at)
 			if at > 0 {
 				since = time.Unix(0, at).UTC()
 			}
 			return err
-		}, "SELECT COALESCE(min(shipped), 0) FROM proof_batches WHERE at IS NULL AND replica = $1", replica)
+		}, "SELECT COALESCE(min(shipped), 0) FROM proof_batches WHERE at IS NULL AND replica = ?", replica)
 	})
 	return since, err
 }
@@ -102,8 +103,8 @@ func (s *Store) Prune(ctx context.Context, before time.Time) error {
 	return s.db.tx(ctx, func(ctx context.Context, tx statements) error {
 		// The first batch that must stay: a batch is as old as its newest entry, and no younger one before it may go.
 		first := int64(-1)
-		err := tx.each(ctx, func(scan func(...any) error) error { return scan(&first) },
-			"SELECT COALESCE(min(at), -1) FROM proof_batches WHERE at IS NOT NULL AND until >= $1", before.UnixNano())
+		err := tx.Each(ctx, func(scan func(...any) error) error { return scan(&first) },
+			"SELECT COALESCE(min(at), -1) FROM proof_batches WHERE at IS NOT NULL AND until >= ?", before.UnixNano())
 		if err != nil {
 			return err
 		}
@@ -114,12 +115,30 @@ func (s *Store) Prune(ctx context.Context, before time.Time) error {
 	})
 }
 
+// follow forgets the batches whose frames the journal does not have any more, because it begins at a later place.
+func (s *Store) follow(ctx context.Context, begins journal.Position) error {
+	if begins == (journal.Position{}) {
+		return nil
+	}
+	return s.db.tx(ctx, func(ctx context.Context, tx statements) error {
+		gone := int64(0)
+		place := appendPosition(nil, journal.Position{Segment: begins.Segment, Offset: begins.Offset})
+		err := tx.Each(ctx, func(scan func(...any) error) error { return scan(&gone) },
+			"SELECT COALESCE(max(at + entries), 0) FROM proof_batches WHERE at IS NOT NULL AND place < ?", place)
+		if err != nil || gone == 0 {
+			return err
+		}
+		// What is left of the block in which they end cannot be proved by itself.
+		return prune(ctx, tx, gone+proof.BlockLeaves-1)
+	})
+}
+
 // prune removes the batches of the whole blocks before an index. A batch that reaches beyond stays.
 func prune(ctx context.Context, tx statements, index int64) error {
 	index -= index % proof.BlockLeaves
-	if _, err := tx.exec(ctx, "UPDATE proof_head SET first = $1 WHERE one = 1 AND first < $2", index, index); err != nil {
+	if _, err := tx.Exec(ctx, "UPDATE proof_head SET first = ? WHERE one = 1 AND first < ?", index, index); err != nil {
 		return err
 	}
-	_, err := tx.exec(ctx, "DELETE FROM proof_batches WHERE at IS NOT NULL AND at + entries <= $1", index)
+	_, err := tx.Exec(ctx, "DELETE FROM proof_batches WHERE at IS NOT NULL AND at + entries <= ?", index)
 	return err
 }

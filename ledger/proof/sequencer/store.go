@@ -16,11 +16,14 @@ import (
 	"github.com/tollgate/tollgate/internal/postgres"
 	"github.com/tollgate/tollgate/ledger/journal"
 	"github.com/tollgate/tollgate/ledger/proof"
+	"github.com/tollgate/tollgate/ledger/tables"
 )
 
 var (
 	// ErrMoved means that another process was faster: look again and go on from there.
 	ErrMoved = errors.New("another process has moved it meanwhile")
+	// ErrCopied means that another replica has shipped entries of the same writer.
+	ErrCopied = errors.New("another replica has shipped these entries: one data directory is a copy of the other; give it a name of its own by removing its replica.id")
 	// ErrGone means that the frames that are asked for were removed by retention.
 	ErrGone = errors.New("the entries are no longer kept")
 )
@@ -46,8 +49,6 @@ type Batch struct {
 	Shipped time.Time
 	At      int64  // index of the first entry; -1: not in the tree
 	Frames  []byte // one after the other; nil until they are loaded
-
-	id int64
 }
 
 // before is the chain value before the batch's first frame.
@@ -75,32 +76,37 @@ type Store struct {
 // OpenFile opens or makes the log of one process: an SQLite file beside the journal in dir. origin names a new log, and
 // must be that of an old one; empty: any.
 func OpenFile(ctx context.Context, path string, dir durable.Dir, origin string) (*Store, error) {
-	db, err := openFile(ctx, path)
+	db, err := tables.File(path)
 	if err != nil {
 		return nil, fmt.Errorf("open the proof %s: %w", path, err)
 	}
-	s := &Store{db: db, dir: dir}
-	if err := s.begin(ctx, origin); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the proof %s: %w", path, err), s.Close())
+	s, err := open(ctx, db, dir, origin)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open the proof %s: %w", path, err), db.Close())
 	}
 	return s, nil
 }
 
 // OpenShared opens or makes the log of all replicas of a database.
 func OpenShared(ctx context.Context, db *postgres.DB, origin string) (*Store, error) {
-	d, err := openShared(ctx, db)
+	s, err := open(ctx, tables.Shared(db), nil, origin)
 	if err != nil {
-		return nil, fmt.Errorf("open the proof: %w", err)
-	}
-	s := &Store{db: d}
-	if err := s.begin(ctx, origin); err != nil {
 		return nil, fmt.Errorf("open the proof: %w", err)
 	}
 	return s, nil
 }
 
+func open(ctx context.Context, db *tables.DB, dir durable.Dir, origin string) (*Store, error) {
+	d, err := migrated(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{db: d, dir: dir}
+	return s, s.begin(ctx, origin)
+}
+
 // Close closes an SQLite file. The shared database stays open.
-func (s *Store) Close() error { return s.db.close() }
+func (s *Store) Close() error { return s.db.Close() }
 
 // begin makes the head of a new log.
 func (s *Store) begin(ctx context.Context, origin string) error {
@@ -114,8 +120,8 @@ func (s *Store) begin(ctx context.Context, origin string) error {
 	var empty proof.Tree
 	root := empty.Root()
 	err := s.db.tx(ctx, func(ctx context.Context, tx statements) error {
-		_, err := tx.exec(ctx, `INSERT INTO proof_head (one, origin, size, root, edge, signed, verifier, first)
-VALUES (1, $1, 0, $2, $3, 0, '', 0) ON CONFLICT DO NOTHING`, fresh, root[:], []byte{})
+		_, err := tx.Exec(ctx, `INSERT INTO proof_head (one, origin, size, root, edge, signed, verifier, first)
+VALUES (1, ?, 0, ?, ?, 0, '', 0) ON CONFLICT DO NOTHING`, fresh, root[:], []byte{})
 		return err
 	})
 	if err != nil {
@@ -140,7 +146,7 @@ func (s *Store) Head(ctx context.Context) (head Head, err error) {
 func readHead(ctx context.Context, tx statements) (head Head, err error) {
 	var size int64
 	var root, edge []byte
-	err = tx.each(ctx, func(scan func(...any) error) error {
+	err = tx.Each(ctx, func(scan func(...any) error) error {
 		return scan(&head.Origin, &size, &root, &edge, &head.Signed, &head.Verifier, &head.First)
 	}, "SELECT origin, size, root, edge, signed, verifier, first FROM proof_head")
 	if err != nil {
@@ -151,7 +157,7 @@ func readHead(ctx context.Context, tx statements) (head Head, err error) {
 		return head, err
 	}
 	if head.Tree, err = proof.NewTree(size, hashes); err != nil {
-		return head, err
+		return head, fmt.Errorf("%w: the database was changed", err)
 	}
 	if got := head.Tree.Root(); string(got[:]) != string(root) {
 		return head, errors.New("the stored edge of the tree does not lead to its stored root: the database was changed")
@@ -164,7 +170,7 @@ type places struct{ shipped, sequenced journal.Position }
 
 func readPlaces(ctx context.Context, tx statements) (map[string]places, error) {
 	all := map[string]places{}
-	err := tx.each(ctx, func(scan func(...any) error) error {
+	err := tx.Each(ctx, func(scan func(...any) error) error {
 		var replica string
 		var shipped, sequenced []byte
 		if err := scan(&replica, &shipped, &sequenced); err != nil {
@@ -204,31 +210,41 @@ func (s *Store) Ship(ctx context.Context, b *Batch, from, end journal.Position) 
 	return s.db.tx(ctx, func(ctx context.Context, tx statements) error {
 		was := appendPosition(nil, from)
 		if from == (journal.Position{}) {
-			if _, err := tx.exec(ctx, "INSERT INTO proof_replicas (replica, shipped, sequenced) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", b.Replica, was, was); err != nil {
+			if _, err := tx.Exec(ctx, "INSERT INTO proof_replicas (replica, batches, shipped, sequenced) VALUES (?, 0, ?, ?) ON CONFLICT DO NOTHING", b.Replica, was, was); err != nil {
 				return err
 			}
 		}
-		n, err := tx.exec(ctx, "UPDATE proof_replicas SET shipped = $1 WHERE replica = $2 AND shipped = $3", appendPosition(nil, end), b.Replica, was)
+		turn := int64(-1)
+		err := tx.Each(ctx, func(scan func(...any) error) error { return scan(&turn) },
+			"UPDATE proof_replicas SET shipped = ?, batches = batches + 1 WHERE replica = ? AND shipped = ? RETURNING batches", appendPosition(nil, end), b.Replica, was)
 		if err != nil {
 			return err
 		}
-		if n != 1 {
+		if turn < 0 {
 			return ErrMoved
 		}
-		_, err = tx.exec(ctx, `INSERT INTO proof_batches (replica, writer, seq, entries, place, since, until, shipped, frames)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-			b.Replica, b.Writer[:], int64(b.First), int64(b.Entries), appendPosition(nil, b.Place), b.Since.UnixNano(), b.Until.UnixNano(), b.Shipped.UnixNano(), frames)
+		copied := false
+		err = tx.Each(ctx, func(scan func(...any) error) error { copied = true; return nil }, "SELECT 1 FROM proof_batches WHERE writer = ? AND replica <> ? LIMIT 1", b.Writer[:], b.Replica)
+		if err == nil && copied {
+			err = ErrCopied
+		}
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `INSERT INTO proof_batches (writer, seq, replica, turn, entries, place, since, until, shipped, frames)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			b.Writer[:], int64(b.First), b.Replica, turn, int64(b.Entries), appendPosition(nil, b.Place), b.Since.UnixNano(), b.Until.UnixNano(), b.Shipped.UnixNano(), frames)
 		return err
 	})
 }
 
-const batchColumns = "batch, replica, writer, seq, entries, place, since, until, shipped, COALESCE(at, -1)"
+const batchColumns = "replica, writer, seq, entries, place, since, until, shipped, COALESCE(at, -1)"
 
 func scanBatch(scan func(...any) error, more ...any) (Batch, error) {
 	var b Batch
 	var writer, place []byte
 	var first, entries, since, until, shipped int64
-	err := scan(append([]any{&b.id, &b.Replica, &writer, &first, &entries, &place, &since, &until, &shipped, &b.At}, more...)...)
+	err := scan(append([]any{&b.Replica, &writer, &first, &entries, &place, &since, &until, &shipped, &b.At}, more...)...)
 	if err != nil {
 		return b, err
 	}
@@ -242,20 +258,20 @@ func scanBatch(scan func(...any) error, more ...any) (Batch, error) {
 	return b, err
 }
 
-// pending lists the oldest batches that are not in the tree, without their frames.
-func (s *Store) pending(ctx context.Context, limit int) ([]Batch, error) {
-	return s.batches(ctx, "WHERE at IS NULL ORDER BY batch LIMIT $1", limit)
+// pending lists the next batches of a replica that are not in the tree, without their frames.
+func (s *Store) pending(ctx context.Context, replica string, limit int) ([]Batch, error) {
+	return s.batches(ctx, "WHERE at IS NULL AND replica = ? ORDER BY turn LIMIT ?", replica, limit)
 }
 
 // Batches lists batches of the tree, without their frames, from the one that has the entry at index on.
 func (s *Store) Batches(ctx context.Context, index int64, limit int) ([]Batch, error) {
-	return s.batches(ctx, "WHERE at >= COALESCE((SELECT max(at) FROM proof_batches WHERE at <= $1), 0) ORDER BY at LIMIT $2", index, limit)
+	return s.batches(ctx, "WHERE at >= COALESCE((SELECT max(at) FROM proof_batches WHERE at <= ?), 0) ORDER BY at LIMIT ?", index, limit)
 }
 
 func (s *Store) batches(ctx context.Context, where string, args ...any) (out []Batch, err error) {
 	err = s.db.tx(ctx, func(ctx context.Context, tx statements) error {
 		out = nil
-		return tx.each(ctx, func(scan func(...any) error) error {
+		return tx.Each(ctx, func(scan func(...any) error) error {
 			b, err := scanBatch(scan)
 			out = append(out, b)
 			return err
@@ -267,8 +283,8 @@ func (s *Store) batches(ctx context.Context, where string, args ...any) (out []B
 // known reports whether the tree has frames of a writer, and of which replica.
 func (s *Store) known(ctx context.Context, w journal.Writer) (replica string, err error) {
 	err = s.db.tx(ctx, func(ctx context.Context, tx statements) error {
-		return tx.each(ctx, func(scan func(...any) error) error { return scan(&replica) },
-			"SELECT replica FROM proof_batches WHERE writer = $1 AND at IS NOT NULL LIMIT 1", w[:])
+		return tx.Each(ctx, func(scan func(...any) error) error { return scan(&replica) },
+			"SELECT replica FROM proof_batches WHERE writer = ? AND at IS NOT NULL LIMIT 1", w[:])
 	})
 	return replica, err
 }
@@ -283,7 +299,7 @@ func (s *Store) Load(ctx context.Context, b *Batch) error {
 	}
 	found := false
 	err := s.db.tx(ctx, func(ctx context.Context, tx statements) error {
-		return tx.each(ctx, func(scan func(...any) error) error { found = true; return scan(&b.Frames) }, "SELECT frames FROM proof_batches WHERE batch = $1", b.id)
+		return tx.Each(ctx, func(scan func(...any) error) error { found = true; return scan(&b.Frames) }, "SELECT frames FROM proof_batches WHERE writer = ? AND seq = ?", b.Writer[:], int64(b.First))
 	})
 	if err == nil && !found {
 		err = ErrGone
@@ -325,7 +341,7 @@ type Extension struct {
 func (s *Store) Extend(ctx context.Context, head Head, e *Extension) error {
 	oldRoot, root := head.Tree.Root(), e.Tree.Root()
 	return s.db.tx(ctx, func(ctx context.Context, tx statements) error {
-		n, err := tx.exec(ctx, "UPDATE proof_head SET size = $1, root = $2, edge = $3 WHERE one = 1 AND size = $4 AND root = $5",
+		n, err := tx.Exec(ctx, "UPDATE proof_head SET size = ?, root = ?, edge = ? WHERE one = 1 AND size = ? AND root = ?",
 			e.Tree.Size(), root[:], joinHashes(e.Tree.Edge()), head.Tree.Size(), oldRoot[:])
 		if err != nil {
 			return err
@@ -334,7 +350,7 @@ func (s *Store) Extend(ctx context.Context, head Head, e *Extension) error {
 			return ErrMoved
 		}
 		for _, b := range e.Batches {
-			if n, err = tx.exec(ctx, "UPDATE proof_batches SET at = $1 WHERE batch = $2 AND at IS NULL", b.At, b.id); err != nil {
+			if n, err = tx.Exec(ctx, "UPDATE proof_batches SET at = ? WHERE writer = ? AND seq = ? AND at IS NULL", b.At, b.Writer[:], int64(b.First)); err != nil {
 				return err
 			}
 			if n != 1 {
@@ -342,12 +358,12 @@ func (s *Store) Extend(ctx context.Context, head Head, e *Extension) error {
 			}
 		}
 		for _, k := range e.Kept {
-			if _, err := tx.exec(ctx, "INSERT INTO proof_nodes (level, n, hash) VALUES ($1, $2, $3)", int64(k.Level), k.N, k.Hash[:]); err != nil {
+			if _, err := tx.Exec(ctx, "INSERT INTO proof_nodes (level, n, hash) VALUES (?, ?, ?)", int64(k.Level), k.N, k.Hash[:]); err != nil {
 				return err
 			}
 		}
 		for replica, place := range e.Sequenced {
-			if _, err := tx.exec(ctx, "UPDATE proof_replicas SET sequenced = $1 WHERE replica = $2", appendPosition(nil, place), replica); err != nil {
+			if _, err := tx.Exec(ctx, "UPDATE proof_replicas SET sequenced = ? WHERE replica = ?", appendPosition(nil, place), replica); err != nil {
 				return err
 			}
 		}
@@ -359,7 +375,7 @@ func (s *Store) Extend(ctx context.Context, head Head, e *Extension) error {
 func (s *Store) nodes(ctx context.Context, level int, n int64, count int) (out []tlog.Hash, err error) {
 	err = s.db.tx(ctx, func(ctx context.Context, tx statements) error {
 		out = nil
-		return tx.each(ctx, func(scan func(...any) error) error {
+		return tx.Each(ctx, func(scan func(...any) error) error {
 			var b []byte
 			if err := scan(&b); err != nil {
 				return err
@@ -367,7 +383,7 @@ func (s *Store) nodes(ctx context.Context, level int, n int64, count int) (out [
 			h, err := splitHashes(b)
 			out = append(out, h...)
 			return err
-		}, "SELECT hash FROM proof_nodes WHERE level = $1 AND n >= $2 AND n < $3 ORDER BY n", int64(level), n, n+int64(count))
+		}, "SELECT hash FROM proof_nodes WHERE level = ? AND n >= ? AND n < ? ORDER BY n", int64(level), n, n+int64(count))
 	})
 	if err == nil && len(out) != count {
 		err = fmt.Errorf("the tree lacks hashes of level %d from %d on: the database was changed", level, n)
