@@ -64,7 +64,7 @@ func (m *Mask) attr(a slog.Attr) slog.Attr {
 	default:
 		return a
 	}
-	if secretName(a.Key) {
+	if SecretName(a.Key) {
 		a.Value = slog.StringValue(masked)
 	}
 	return a
@@ -98,7 +98,7 @@ func (m *Mask) opaque(v slog.Value) slog.Value {
 func (m *Mask) headers(h http.Header) map[string][]string {
 	clean := map[string][]string{}
 	for name, values := range h {
-		if secretName(name) {
+		if SecretName(name) {
 			values = []string{masked}
 		}
 		clean[name] = values
@@ -106,13 +106,16 @@ func (m *Mask) headers(h http.Header) map[string][]string {
 	return clean
 }
 
-// secretName reports whether an attribute or header of this name holds a credential, whatever it looks like.
-func secretName(name string) bool {
+// SecretName reports whether an attribute or header of this name holds a credential, whatever it looks like.
+// The name may be written as_words, as-words or asWords.
+func SecretName(name string) bool {
 	name = strings.ReplaceAll(strings.ToLower(name), "-", "_")
-	return slices.Contains(secretNames, name) || strings.HasSuffix(name, "_api_key") || strings.HasSuffix(name, "_token") || strings.HasSuffix(name, "_secret")
+	return slices.Contains(secretNames, name) || strings.HasSuffix(name, "_api_key") || strings.HasSuffix(name, "_token") || strings.HasSuffix(name, "_secret") ||
+		strings.HasSuffix(name, "_password")
 }
 
 var secretNames = []string{
 	"authorization", "proxy_authorization", "cookie", "set_cookie", "password", "passwd", "secret", "token", "api_key", "apikey",
-	"credential", "private_key", "x_tollgate_key", "x_bf_vk",
+	"credential", "credentials", "private_key", "passphrase", "pwd", "access_key", "secret_key", "x_tollgate_key", "x_bf_vk",
+	"apitoken", "accesstoken", "refreshtoken", "clientsecret", "privatekey", "cvv", "cvc",
 }

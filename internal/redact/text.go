@@ -31,7 +31,11 @@ func (m *Mask) Know(secrets ...secret.String) {
 }
 
 // Text returns text without the credentials in it.
-func (m *Mask) Text(text string) string {
+func (m *Mask) Text(text string) string { return m.Replace(text, nil) }
+
+// Replace is Text with something else in the place of credentials that have a shape: what with makes of each. Those that
+// are known by value are masked as ever. nil: all are masked.
+func (m *Mask) Replace(text string, with func(credential string) string) string {
 	if known := m.known.Load(); known != nil {
 		text = known.Replace(text)
 	}
@@ -45,7 +49,11 @@ func (m *Mask) Text(text string) string {
 			from, to := m[2*group], m[2*group+1]
 			if from >= 0 && (group != plausible || isPlausible(text[from:to])) {
 				clean.WriteString(text[at:from])
-				clean.WriteString(masked)
+				if with == nil {
+					clean.WriteString(masked)
+				} else {
+					clean.WriteString(with(text[from:to]))
+				}
 				at = to
 			}
 		}
