@@ -11,12 +11,14 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tollgate/tollgate/ledger"
+	"github.com/tollgate/tollgate/ledger/payload"
 	"github.com/tollgate/tollgate/policy"
 )
 
 // Config makes a gate. Ledger is required; Policy nil denies everything.
 type Config struct {
 	Ledger    *ledger.Ledger
+	Payloads  *payload.Recorder // nil: no payload is captured
 	Policy    *policy.Set
 	Upstreams []Upstream
 	Log       *slog.Logger
@@ -28,6 +30,7 @@ type Config struct {
 // Gate is the one door. All methods are safe for concurrent use.
 type Gate struct {
 	ledger *ledger.Ledger
+	keeper *payload.Recorder
 	policy atomic.Pointer[policy.Set]
 	pools  pools
 	meters *meters
@@ -46,7 +49,7 @@ func New(cfg Config) (*Gate, error) {
 	if cfg.Ledger == nil {
 		return nil, errors.New("gate: no ledger, so nothing could be recorded and nothing may be called")
 	}
-	g := &Gate{ledger: cfg.Ledger, tracer: cfg.Tracer, log: cfg.Log, now: cfg.Now, traceKey: traceKey()}
+	g := &Gate{ledger: cfg.Ledger, keeper: cfg.Payloads, tracer: cfg.Tracer, log: cfg.Log, now: cfg.Now, traceKey: traceKey()}
 	if g.log == nil {
 		g.log = slog.New(slog.DiscardHandler)
 	}
@@ -122,6 +125,8 @@ func (g *Gate) Do(ctx context.Context, call policy.Call, hold ledger.Hold, fn fu
 		spanRefused(span, err)
 		return err
 	}
+	p.capture = g.keeper.Begin(&p.call)
+	p.captured = p.capture != nil
 	g.meters.began(&p.call)
 	defer p.end() // settles, whatever fn does
 	ctx, p.cancel = context.WithCancel(ctx)

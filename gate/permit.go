@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tollgate/tollgate/ledger"
+	"github.com/tollgate/tollgate/ledger/payload"
 	"github.com/tollgate/tollgate/policy"
 )
 
@@ -29,6 +30,7 @@ type Permit struct {
 	span        trace.Span
 	reservation *ledger.Reservation
 	trace       httptrace.ClientTrace // of its requests: tells when they leave
+	captured    bool                  // its payload is; never changed once fn runs
 
 	live atomic.Bool
 	sent atomic.Bool
@@ -40,6 +42,7 @@ type Permit struct {
 	tokens  int64
 	done    bool
 	outcome ledger.Outcome
+	capture *payload.Capture // nil: its payload is not captured, or not any more
 }
 
 // callContext is the context of a call: it knows the permit and is cancelled when the permit dies. What is sent in it
@@ -147,6 +150,17 @@ func (p *Permit) Charge(u ledger.Usage) error {
 	return nil
 }
 
+// Answered hands over what the upstream answered, or the next part of it, for the payload that is captured. It keeps
+// nothing of b, and does nothing where nothing is captured.
+func (p *Permit) Answered(b []byte) {
+	if !p.captured {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.capture.Answer(b)
+}
+
 // Done reports a whole answer: status and upstream code. Without it a sent call is posted with its hold, estimated.
 func (p *Permit) Done(status ledger.Status, code int, detail string) {
 	p.mu.Lock()
@@ -161,6 +175,12 @@ func (p *Permit) end() {
 	p.cancel()
 	p.mu.Lock()
 	o, void := p.settlement()
+	if void {
+		p.capture.Discard()
+	} else {
+		o.Result, o.Payload = p.capture.End(p.reservation.EntryID(), p.reservation.User())
+	}
+	p.capture = nil
 	p.mu.Unlock()
 	var err error
 	if void {

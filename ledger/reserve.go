@@ -212,6 +212,12 @@ func (r *Reservation) ID() string {
 	return r.id
 }
 
+// EntryID is ID as entries have it.
+func (r *Reservation) EntryID() ID { return r.hold.id }
+
+// User is what stands in the call's entries for its user: a pseudonym, or nothing when it has none.
+func (r *Reservation) User() string { return r.hold.user }
+
 // Synced returns when the reserved entry is on disk (at once with Strict and Relaxed).
 func (r *Reservation) Synced(ctx context.Context) error {
 	if r.ledger.cfg.Durability == Relaxed {

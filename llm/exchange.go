@@ -204,6 +204,7 @@ func (x *exchange) unanswered(ctx context.Context, err error) *failure {
 func (x *exchange) refusedBy(resp *http.Response, body io.Reader) *failure {
 	now := x.p.now()
 	text, err := readAll(body, resp.ContentLength, errorBytesMax)
+	x.permit.Answered(text)
 	x.permit.Done(ledger.Failed, resp.StatusCode, "")
 	after := retryAfter(resp.Header, now)
 	f := &failure{status: resp.StatusCode, header: resp.Header, body: text, asked: true, another: another(resp.StatusCode)}

@@ -28,6 +28,7 @@ func (x *exchange) whole(ctx context.Context, resp *http.Response, body io.Reade
 		return x.garbage("it is not JSON")
 	}
 	x.reader.Body(text)
+	x.permit.Answered(text)
 	x.remember(x.req.format.AnswerID(text))
 	x.settle(ledger.OK, resp.StatusCode, "")
 	x.header, x.tail = resp.Header, text
@@ -71,10 +72,12 @@ func (x *exchange) stream(ctx context.Context, resp *http.Response, body io.Read
 				x.relay(resp, &held, &event, dialect.Frame{Kind: dialect.End})
 			}
 			x.reader.Event(event.Data)
+			x.permit.Answered(event.Raw)
 			return x.ended(ctx, &said, err)
 		}
 		frame := said.Read(event.Name, event.Data)
 		x.reader.Event(event.Data)
+		x.permit.Answered(event.Raw)
 		switch {
 		case !x.begun && frame.Kind == dialect.Failure:
 			return x.failedEarly(frame.Err)

@@ -286,6 +286,7 @@ func (s *served) carry(ctx context.Context, c *front.Call, x *upstream.Exchange)
 // settle tells the permit what a whole answer came to.
 func settle(p *gate.Permit, c *front.Call, a whole) (*era.Result, error) {
 	if a.err != nil {
+		p.Answered(a.err.Raw)
 		p.Done(ledger.Failed, a.err.Code, "")
 		uri := ""
 		if c.Action == policy.ResourceRead {
@@ -294,6 +295,7 @@ func settle(p *gate.Permit, c *front.Call, a whole) (*era.Result, error) {
 		return nil, era.ErrorFor(c.Context, a.err, uri)
 	}
 	result := a.result
+	p.Answered(result.Raw)
 	if !result.Carried(c.Context) || result.Type == era.Task && c.Action != policy.ToolCall {
 		p.Done(ledger.Failed, 0, "result type")
 		return nil, &rpc.Error{Code: rpc.CodeInternal, Message: "the server asks for something that this protocol version cannot carry", Data: because("result_type")}
