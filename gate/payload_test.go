@@ -60,7 +60,12 @@ func TestPayloadIsCapturedHoweverTheCallEnds(t *testing.T) {
 		answer string
 		kept   string
 	}{
-		"whole":   {func(p *gate.Permit) { p.Sent(); p.Answered([]byte("an ")); p.Answered([]byte("answer")); p.Done(ledger.OK, 200, "") }, "an answer", "full"},
+		"whole": {func(p *gate.Permit) {
+			p.Sent()
+			p.Answered([]byte("an "))
+			p.Answered([]byte("answer"))
+			p.Done(ledger.OK, 200, "")
+		}, "an answer", "full"},
 		"refused": {func(p *gate.Permit) { p.Sent(); p.Answered([]byte("no")); p.Done(ledger.Failed, 400, "") }, "no", "full"},
 		"silent":  {func(p *gate.Permit) { p.Sent() }, "", "full"},
 		"unsent":  {func(p *gate.Permit) {}, "", ""},
