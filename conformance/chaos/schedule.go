@@ -63,9 +63,10 @@ func (m means) kinds() []string {
 
 // The pace of faults.
 const (
-	pauseLeast, pauseMost     = 2 * time.Second, 8 * time.Second   // of a replica
-	restsLeast, restsMost     = 15 * time.Second, 40 * time.Second // of the database
-	spanLeast, spanMost       = 200 * time.Millisecond, 12 * time.Second
+	pauseLeast, pauseMost     = time.Second, 5 * time.Second       // of a replica
+	restsLeast, restsMost     = 12 * time.Second, 30 * time.Second // of the database
+	spanLeast, spanMost       = 200 * time.Millisecond, 9 * time.Second
+	spanShare                 = 10
 	clockJumpMost             = 3 * time.Hour
 	restartLeast, restartMost = 500 * time.Millisecond, 9 * time.Second
 	loseAt                    = 0.55 // of the run: the data of the last replica is lost
@@ -117,6 +118,7 @@ func (d dice) steps(length time.Duration, fixed []fixedStep, next func() step) [
 	var out []step
 	for at := time.Duration(0); at < length; {
 		s := next()
+		s.Span = min(s.Span, length/spanShare) // a short run is to have several
 		if len(fixed) > 0 && at >= time.Duration(fixed[0].at*float64(length)) {
 			s.Kind, s.By, fixed = fixed[0].kind, 0, fixed[1:]
 		}
