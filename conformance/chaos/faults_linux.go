@@ -125,6 +125,9 @@ func (s *scene) breakDatabase(ctx context.Context, st step) error {
 		return err
 	}
 	pause(ctx, st.Span)
+	if st.Kind == faultFailover {
+		return s.database.Promote()
+	}
 	return s.database.Start()
 }
 

@@ -46,7 +46,7 @@ func (o *options) chaos(ctx context.Context) (err error) {
 		if err := os.Mkdir(built, 0o755); err != nil {
 			return err
 		}
-		if binary, err = fleet.BuildShifted(ctx, o.root, built); err != nil {
+		if binary, err = fleet.BuildShifted(ctx, o.root, "./cmd/tollgate", built); err != nil {
 			return err
 		}
 	}

@@ -20,6 +20,9 @@ import (
 	"github.com/tollgate/tollgate/conformance/launch"
 )
 
+// standbyFrom is how long a run is at least in which the database has a standby.
+const standbyFrom = 2 * time.Minute
+
 // scene is everything that stands while a run lasts.
 type scene struct {
 	o    *options
@@ -76,7 +79,7 @@ func (s *scene) set(ctx context.Context, binary string) (err error) {
 	}
 	at.Admin, at.Timezone = "off", s.zone.Name()
 	if !s.o.alone && !s.o.broken {
-		if s.database, err = fleet.NewDatabase(filepath.Join(s.dir, "postgres")); err != nil {
+		if s.database, err = fleet.NewDatabase(filepath.Join(s.dir, "postgres"), s.o.length >= standbyFrom); err != nil {
 			return err
 		}
 		s.later(s.database.Close)

@@ -127,7 +127,12 @@ func (s *Server) configure(settings []string) error {
 	lines := append([]string{
 		"listen_addresses = '127.0.0.1'", "port = " + strconv.Itoa(s.port), "unix_socket_directories = ''",
 		"max_connections = 200", "fsync = off", "shared_buffers = 64MB", "log_min_messages = warning", "deadlock_timeout = 50ms", "timezone = 'UTC'",
-	}, settings...) // of settings that stand twice the last counts
+	}, settings...)
+	return s.append(lines)
+}
+
+// append adds lines to postgresql.conf; of settings that stand twice the last counts.
+func (s *Server) append(lines []string) error {
 	f, err := os.OpenFile(filepath.Join(s.dir, "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		return err

@@ -64,9 +64,25 @@ func shifted(sec int64, nsec int32, mono int64) (int64, int32, int64) {
 }
 `
 
-// BuildShifted builds tollgate below root into dir with a wall clock that a Clock moves while it runs, and returns the
-// binary's path. Package time is replaced by its own source with one call more, by the compiler's -overlay.
-func BuildShifted(ctx context.Context, root, dir string) (string, error) {
+// BuildShifted builds the command pkg of the module at root into dir, with a wall clock that a Clock moves while it runs,
+// and returns the binary's path. Package time is replaced by its own source with one call more, by the compiler's -overlay.
+func BuildShifted(ctx context.Context, root, pkg, dir string) (string, error) {
+	overlay, err := writeOverlay(ctx, dir)
+	if err != nil {
+		return "", err
+	}
+	binary := filepath.Join(dir, "shifted")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-overlay", overlay, "-o", binary, pkg)
+	build.Dir = root
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building %s with a clock that can be moved: %w\n%s", pkg, err, out)
+	}
+	return binary, nil
+}
+
+// writeOverlay writes what replaces package time into dir, and returns the path of the list of it.
+func writeOverlay(ctx context.Context, dir string) (string, error) {
 	goroot, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
 		return "", fmt.Errorf("asking for GOROOT: %w", err)
@@ -80,11 +96,11 @@ func BuildShifted(ctx context.Context, root, dir string) (string, error) {
 	if !bytes.Contains(text, []byte(before)) {
 		return "", errors.New("package time does not read its clock as it did: the overlay must follow")
 	}
-	overlay := struct{ Replace map[string]string }{map[string]string{
+	// The build caches by content, not by place; so the same overlay in another directory costs nothing.
+	list, err := json.Marshal(struct{ Replace map[string]string }{map[string]string{
 		filepath.Join(source, "time.go"):    filepath.Join(dir, "time.go"),
 		filepath.Join(source, "shifted.go"): filepath.Join(dir, "shifted.go"),
-	}}
-	list, err := json.Marshal(overlay)
+	}})
 	if err != nil {
 		return "", err
 	}
@@ -95,14 +111,7 @@ func BuildShifted(ctx context.Context, root, dir string) (string, error) {
 			return "", err
 		}
 	}
-	binary := filepath.Join(dir, "tollgate")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-overlay", filepath.Join(dir, "overlay.json"), "-o", binary, "./cmd/tollgate")
-	build.Dir = root
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building tollgate with a clock that can be moved: %w\n%s", err, out)
-	}
-	return binary, nil
+	return filepath.Join(dir, "overlay.json"), nil
 }
 
 // Clock is the error of one replica's wall clock.

@@ -3,6 +3,7 @@ package fleet
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 
@@ -10,20 +11,33 @@ import (
 )
 
 // Database is the PostgreSQL that the replicas share, reached by each through a Proxy of its own. What it has confirmed is
-// on its disk, so killing it loses nothing.
+// on its disk and, where there is one, on its standby's, so killing it loses nothing.
 type Database struct {
-	mu      sync.Mutex // held while something is done to the server
+	mu      sync.Mutex // guards what follows, and is held while something is done to a server
 	server  *postgrestest.Server
+	standby *postgrestest.Server // nil: none, or it has taken over
 	proxies []*Proxy
 }
 
-// NewDatabase starts a server below dir.
-func NewDatabase(dir string) (*Database, error) {
-	s, err := postgrestest.New(filepath.Join(dir, "primary"), "fsync = on", "synchronous_commit = on", "max_connections = 100")
+// NewDatabase starts a server below dir, with a synchronous standby if that is wanted.
+func NewDatabase(dir string, standby bool) (*Database, error) {
+	primary, second := filepath.Join(dir, "primary"), filepath.Join(dir, "standby")
+	for _, d := range []string{dir, primary, second} {
+		if err := os.MkdirAll(d, 0o755); err != nil { // the server runs as another user
+			return nil, err
+		}
+	}
+	s, err := postgrestest.New(primary, "fsync = on", "synchronous_commit = on", "max_connections = 100")
 	if err != nil {
 		return nil, fmt.Errorf("starting PostgreSQL: %w", err)
 	}
-	return &Database{server: s}, nil
+	d := &Database{server: s}
+	if standby {
+		if d.standby, err = s.Standby(second); err != nil {
+			return nil, errors.Join(fmt.Errorf("starting a standby of PostgreSQL: %w", err), s.Stop())
+		}
+	}
+	return d, nil
 }
 
 // Line makes a proxy to the database for one replica, and returns it with the URL through it.
@@ -55,11 +69,32 @@ func (d *Database) Start() error {
 	return d.server.Start()
 }
 
+// Promote has the standby take the place of a server that was stopped, if there is one; else that one starts again.
+func (d *Database) Promote() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.standby == nil {
+		return d.server.Start()
+	}
+	if err := d.standby.Promote(); err != nil {
+		return err
+	}
+	d.server, d.standby = d.standby, nil
+	for _, p := range d.proxies {
+		p.Lead(d.server.Addr())
+	}
+	return nil
+}
+
 // Close ends the proxies and the server.
 func (d *Database) Close() error {
 	var errs []error
 	for _, p := range d.proxies {
 		errs = append(errs, p.Close())
 	}
-	return errors.Join(append(errs, d.Stop(true))...)
+	errs = append(errs, d.Stop(true))
+	if d.standby != nil {
+		errs = append(errs, d.standby.Stop())
+	}
+	return errors.Join(errs...)
 }

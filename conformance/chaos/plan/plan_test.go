@@ -1,45 +1,51 @@
 package plan
 
 import (
-	"os"
-	"path/filepath"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/tollgate/tollgate/cmd/tollgate/settings"
+	"go.yaml.in/yaml/v3"
+
 	"github.com/tollgate/tollgate/ledger"
-	"github.com/tollgate/tollgate/llm/price"
 )
 
-// What the checker reads from the plan is what the gateway reads from the config: amounts, units, windows and prices.
+// What the checker reads from the plan is what the gateway reads: amounts, units and windows of the limits, each written
+// where it belongs.
 func TestTheGatewayReadsTheSameLimits(t *testing.T) {
 	p := New(10 * time.Minute)
-	for _, pair := range p.Env() {
-		name, value, _ := strings.Cut(pair, "=")
-		t.Setenv(name, value)
+	type section map[string]struct {
+		Secret, Team, User, Customer string
+		Limits                       []any
 	}
-	dir := t.TempDir()
-	file := filepath.Join(dir, "tollgate.yaml")
-	config := p.Config(Place{Listen: "127.0.0.1:0", Admin: "off", Provider: "127.0.0.1:1", Tools: "127.0.0.1:2", Timezone: "UTC"})
-	if err := os.Mkdir(filepath.Join(dir, "policies"), 0o755); err != nil {
+	var file struct{ Customers, Teams, Users, Keys section }
+	config := p.Config(Place{Listen: "127.0.0.1:0", Admin: "off", Provider: "127.0.0.1:1", Tools: "127.0.0.1:2", Timezone: "UTC", Shared: true})
+	if err := yaml.Unmarshal([]byte(config), &file); err != nil {
 		t.Fatal(err)
 	}
-	for path, text := range map[string]string{file: config, filepath.Join(dir, "policies", "rules.yaml"): p.Rules()} {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+	var rules struct {
+		Rules []struct{ ID, Effect, Limit, Per string }
+	}
+	if err := yaml.Unmarshal([]byte(p.Rules()), &rules); err != nil {
+		t.Fatal(err)
+	}
+	written := map[string]bool{}
+	for level, s := range map[string]section{"customer": file.Customers, "team": file.Teams, "user": file.Users, "key": file.Keys} {
+		for name, of := range s {
+			for _, l := range of.Limits {
+				if long, ok := l.(map[string]any); ok {
+					l = fmt.Sprint(long["limit"], " on ", long["on"])
+				}
+				written[fmt.Sprint(level, " ", name, ": ", l)] = true
+			}
 		}
 	}
-	catalog, err := price.Embedded()
-	if err != nil {
-		t.Fatal(err)
-	}
-	setup, err := settings.Load(file, catalog)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, config)
-	}
-	if len(setup.Keys) != len(p.Keys) || len(setup.Servers) != 2 {
-		t.Errorf("%d keys, %d servers", len(setup.Keys), len(setup.Servers))
+	for _, r := range rules.Rules {
+		if r.Effect == "limit" {
+			written[fmt.Sprintf("rule %s: %s per %s", r.ID, r.Limit, r.Per)] = true
+		}
 	}
 	for _, l := range p.Limits {
 		got, err := ledger.ParseLimit(l.Text())
@@ -48,6 +54,22 @@ func TestTheGatewayReadsTheSameLimits(t *testing.T) {
 		}
 		if slides := l.Slides() > 0; slides != got.Window.Slides() {
 			t.Errorf("%s slides: %t", l, slides)
+		}
+		text := l.String()
+		if l.Level != "rule" && len(l.On) > 0 {
+			text += fmt.Sprint(" on ", l.On)
+		}
+		if !written[text] {
+			t.Errorf("%s is not written; there is %v", text, written)
+		}
+	}
+	if len(written) != len(p.Limits) {
+		t.Errorf("%d limits are written of %d", len(written), len(p.Limits))
+	}
+	for _, k := range p.Keys {
+		got := file.Keys[k.Name]
+		if got.Team != k.Team || got.User != k.User || !slices.Contains(p.Env(), strings.TrimPrefix(got.Secret, "env:")+"="+k.Secret()) || file.Teams[k.Team].Customer != k.Customer {
+			t.Errorf("key %s is written as %+v", k.Name, got)
 		}
 	}
 }
