@@ -21,6 +21,7 @@ import (
 
 	"github.com/tollgate/tollgate/cmd/tollgate/standby"
 	"github.com/tollgate/tollgate/internal/durable"
+	"github.com/tollgate/tollgate/internal/peer"
 	"github.com/tollgate/tollgate/llm"
 )
 
@@ -153,6 +154,9 @@ func (p *process) agentRoutes() http.Handler {
 	mux.Handle("/mcp/{name}", p.mcp.Handler())
 	mux.Handle("/sse", p.mcp.Handler())
 	mux.Handle("/sse/{name}", p.mcp.Handler())
+	if p.peers != nil {
+		mux.Handle(peer.Path, p.peers.Handler(p.mcp.Handler()))
+	}
 	p.healthRoutes(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusNotFound, map[string]any{"error": map[string]any{

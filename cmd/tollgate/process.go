@@ -15,6 +15,7 @@ import (
 	"github.com/tollgate/tollgate/cmd/tollgate/settings"
 	"github.com/tollgate/tollgate/gate"
 	"github.com/tollgate/tollgate/internal/durable"
+	"github.com/tollgate/tollgate/internal/peer"
 	"github.com/tollgate/tollgate/internal/postgres"
 	"github.com/tollgate/tollgate/internal/redact"
 	"github.com/tollgate/tollgate/internal/secret"
@@ -63,6 +64,8 @@ type process struct {
 
 	database *postgres.DB         // shared with other replicas; nil: this gateway stands alone
 	shared   *settings.SharedKeys // likewise
+	roster   *peer.Roster         // of the replicas that can be reached; nil likewise, and where this one cannot be
+	peers    *peer.Net            // likewise
 	waiting  atomic.Pointer[error]
 
 	telemetry *telemetry.Telemetry
@@ -99,7 +102,7 @@ func (p *process) start(ctx context.Context, s *settings.Setup, doors ...func(co
 		}
 	}()
 	for _, step := range slices.Concat([]func(context.Context) error{
-		p.startTelemetry, p.openDatabase, p.openLedger, p.openKeys, p.openGate, p.openModels, p.openTools, p.startRetention,
+		p.startTelemetry, p.openDatabase, p.openLedger, p.openKeys, p.openGate, p.openModels, p.joinReplicas, p.openTools, p.startRetention,
 	}, doors) {
 		if err := step(ctx); err != nil {
 			return err
@@ -190,8 +193,11 @@ func (p *process) openKeys(ctx context.Context) error {
 		}
 		cfg.Path, cfg.Pepper = p.file(keysFile), pepper
 	}
-	var err error
-	if p.keys, err = oauth.OpenKeys(ctx, cfg); err != nil {
+	err := p.reach(ctx, func() (err error) {
+		p.keys, err = oauth.OpenKeys(ctx, cfg)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	p.undoBy(func(context.Context) error { return p.keys.Close() })
@@ -245,8 +251,8 @@ func (p *process) openTools(context.Context) (err error) {
 	auth := oauth.NewAuthenticator(p.keys, p.inForce().Anonymous)
 	p.mcp, err = mcp.New(mcp.Config{
 		Gate: p.gate, Auth: auth, Vault: &p.vault, Guard: &p.inForce().Guard, Servers: p.inForce().Servers, Profiles: p.inForce().Profiles,
-		SealKey: sealKey,
-		Log:     p.log, Meter: p.telemetry.Meter, Version: p.version,
+		SealKey: sealKey, Peers: p.peers,
+		Log: p.log, Meter: p.telemetry.Meter, Version: p.version,
 	})
 	if err != nil {
 		return err

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"math/rand/v2"
+	"net"
 	"time"
 
+	"github.com/tollgate/tollgate/internal/peer"
 	"github.com/tollgate/tollgate/internal/postgres"
 )
 
@@ -13,6 +15,9 @@ const (
 	databaseGap    = 200 * time.Millisecond
 	databaseGapMax = 5 * time.Second
 )
+
+// pingTime bounds the question whether the database answers.
+const pingTime = 2 * time.Second
 
 // openDatabase connects to the database that the replicas share. A gateway that serves over the network goes on trying for
 // as long as it takes: it is alive then, but not ready. A command is told at once.
@@ -40,14 +45,18 @@ func (p *process) openDatabase(ctx context.Context) error {
 	})
 }
 
-// reach does a step of the start that needs the database, again until it can be done.
+// reach does a step of the start that needs the database, again until it can be done. What fails twice while the database
+// answers is not for want of it.
 func (p *process) reach(ctx context.Context, step func() error) error {
+	answered := false
 	for gap := databaseGap; ; gap = min(2*gap, databaseGapMax) {
 		err := step()
-		if err == nil || !p.network {
+		answers := err != nil && p.database != nil && p.ping(ctx)
+		if err == nil || !p.network || answers && answered {
 			return err
 		}
-		if p.waiting.Swap(&err) == nil {
+		answered = answers
+		if before := p.waiting.Swap(&err); before == nil || (*before).Error() != err.Error() {
 			p.log.Error("the gateway waits for its database; until then it is not ready and refuses calls", "err", err)
 		}
 		pause := time.NewTimer(gap/2 + rand.N(gap))
@@ -60,10 +69,53 @@ func (p *process) reach(ctx context.Context, step func() error) error {
 	}
 }
 
+// ping reports whether the database answers.
+func (p *process) ping(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, pingTime)
+	defer cancel()
+	return p.database.Ping(ctx) == nil
+}
+
 // waitsFor says what a gateway that is starting waits for.
 func (p *process) waitsFor() string {
 	if err := p.waiting.Load(); err != nil {
 		return "waiting for the database: " + (*err).Error()
 	}
 	return "starting"
+}
+
+// joinReplicas makes this process one that others pass requests on to, and that passes requests on to them.
+func (p *process) joinReplicas(ctx context.Context) error {
+	if p.database == nil || !p.network {
+		return nil // alone, or not to be reached: nothing in its memory is anybody's who could come elsewhere
+	}
+	r := p.inForce().Replica
+	address, err := p.advertised(r.Advertise)
+	if err != nil {
+		return err
+	}
+	err = p.reach(ctx, func() (err error) {
+		p.roster, err = peer.Join(ctx, p.database, address, r.Offline, p.log)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	p.peers = peer.New(peer.Config{Self: p.roster.Self(), Key: p.shared.Peers, Address: p.roster.Address, Log: p.log})
+	p.undoBy(func(context.Context) error {
+		p.roster.Leave()
+		p.peers.Close()
+		return nil
+	})
+	return nil
+}
+
+// advertised is the address for others; port 0 is the one that the listener has got.
+func (p *process) advertised(text string) (string, error) {
+	host, port, err := net.SplitHostPort(text)
+	if err != nil || port != "0" {
+		return text, err
+	}
+	_, port, err = net.SplitHostPort(p.doors.agents.Addr().String())
+	return net.JoinHostPort(host, port), err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -66,6 +67,9 @@ func serveFile(ctx context.Context, path string, log *slog.Logger, mask *redact.
 		log.Warn(w)
 	}
 	p, err := start(ctx, s, catalog, version(), log, mask)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil // stopped while it waited
+	}
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,8 @@
 // authenticates the caller by the caller's own credential once more. The answer is passed on as it comes, event by event; a
 // client that leaves is gone for both, and a replica that dies ends the answer as its own clients would see it.
 //
+// Who is there, and where, is on the [Roster] in the database. Whoever has ended is on it no more, or not for long.
+//
 // # What a message is worth
 //
 // It is good for one replica, once, for half a minute. The key authenticates replicas and hides nothing: the network between

@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // Path is where a replica takes what others forward.
@@ -32,6 +34,9 @@ const (
 
 // ID names a replica. The zero ID names none.
 type ID [16]byte
+
+// String is the ID as a UUID.
+func (id ID) String() string { return uuid.UUID(id).String() }
 
 // head is what a message says of its request.
 type head struct {
