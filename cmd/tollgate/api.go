@@ -3,17 +3,12 @@ package main
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"net/url"
-	"slices"
-	"strconv"
 	"time"
 
-	"github.com/tollgate/tollgate/internal/durable"
+	"github.com/tollgate/tollgate/cmd/tollgate/queries"
 	"github.com/tollgate/tollgate/ledger"
-	"github.com/tollgate/tollgate/ledger/index"
 	"github.com/tollgate/tollgate/ledger/limits"
 )
 
@@ -26,93 +21,9 @@ func (p *process) apiRoutes(mux *http.ServeMux) {
 		writeJSON(w, http.StatusOK, map[string]bool{"alive": true})
 	})
 	p.keyRoutes(mux)
-	mux.HandleFunc("GET /api/v1/calls", func(w http.ResponseWriter, r *http.Request) {
-		if f, ok := p.asks(w, r); ok {
-			found, err := p.index.Calls(r.Context(), f)
-			answerPage(w, page[index.Call]{found.Items, found.Next}, err)
-		}
-	})
-	mux.HandleFunc("GET /api/v1/entries", func(w http.ResponseWriter, r *http.Request) {
-		if f, ok := p.asks(w, r); ok {
-			found, err := p.index.Entries(r.Context(), f)
-			answerPage(w, page[ledger.Entry]{found.Items, found.Next}, err)
-		}
-	})
+	(&queries.API{Index: p.index, Log: p.log, Ready: p.ledger.Ready}).Register(mux)
 	mux.HandleFunc("GET /api/v1/limits", func(w http.ResponseWriter, r *http.Request) { writeJSON(w, http.StatusOK, p.standings()) })
 	mux.HandleFunc("GET /api/v1/tail", p.tail)
-}
-
-func answerPage[T any](w http.ResponseWriter, found page[T], err error) {
-	if err != nil {
-		writeProblem(w, http.StatusUnprocessableEntity, err.Error())
-		return
-	}
-	if found.Items == nil {
-		found.Items = []T{}
-	}
-	writeJSON(w, http.StatusOK, found)
-}
-
-// warningHeader says in a whole sentence what an answer lacks.
-const (
-	warningHeader = "Tollgate-Warning"
-	diskFull      = "the disk of the gateway is full: no calls are made, and the latest entries may be missing here"
-)
-
-// asks reads the filter of a query and waits until the index has all there is. It answers what is wrong.
-func (p *process) asks(w http.ResponseWriter, r *http.Request) (index.Filter, bool) {
-	f, err := filterOf(r.URL.Query(), time.Now())
-	if err != nil {
-		writeProblem(w, http.StatusUnprocessableEntity, err.Error())
-		return f, false
-	}
-	if err := p.index.CatchUp(r.Context()); err != nil {
-		p.log.Error("the index is behind the journal", "err", err)
-		if durable.IsFull(p.ledger.Ready()) { // nothing new comes either: what there is helps to mend it
-			w.Header().Set(warningHeader, diskFull)
-			return f, true
-		}
-		writeProblem(w, http.StatusServiceUnavailable, "the index has not reached the journal's end: see the log")
-		return f, false
-	}
-	return f, true
-}
-
-// filterOf reads the parameters of a query.
-func filterOf(q url.Values, now time.Time) (f index.Filter, err error) {
-	known := []string{"limit", "after", "order"}
-	for _, a := range asked {
-		known = append(known, a.name)
-	}
-	for name := range q {
-		if !slices.Contains(known, name) {
-			return f, fmt.Errorf("there is no filter %q: one of %v", name, known)
-		}
-	}
-	f = index.Filter{
-		Outcome: q.Get("outcome"), Customer: q.Get("customer"), Team: q.Get("team"), Key: q.Get("key"), User: q.Get("user"),
-		Action: q.Get("action"), Upstream: q.Get("upstream"), Target: q.Get("target"), After: q.Get("after"), OldestFirst: q.Get("order") == "oldest",
-	}
-	var errs []error
-	read := func(name string, into func(text string) error) {
-		if text := q.Get(name); text != "" {
-			if err := into(text); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", name, err))
-			}
-		}
-	}
-	read("id", func(t string) error { return f.ID.UnmarshalText([]byte(t)) })
-	read("parent", func(t string) error { return f.Parent.UnmarshalText([]byte(t)) })
-	read("trace", func(t string) error { return f.Trace.UnmarshalText([]byte(t)) })
-	read("since", func(t string) (err error) { f.From, err = instant(t, now); return err })
-	read("until", func(t string) (err error) { f.To, err = instant(t, now); return err })
-	read("limit", func(t string) (err error) { f.Limit, err = strconv.Atoi(t); return err })
-	read("kind", func(t string) error {
-		k, err := ledger.ParseKind(t)
-		f.Kinds = []ledger.Kind{k}
-		return err
-	})
-	return f, errors.Join(errs...)
 }
 
 // standing is how one limit stands. Amounts are integers in the limit's unit, money in nano-USD; the texts say the same.

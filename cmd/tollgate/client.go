@@ -14,7 +14,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tollgate/tollgate/cmd/tollgate/queries"
 	"github.com/tollgate/tollgate/cmd/tollgate/settings"
+	"github.com/tollgate/tollgate/cmd/tollgate/sheet"
 	"github.com/tollgate/tollgate/internal/dial"
 	"github.com/tollgate/tollgate/internal/redact"
 	"github.com/tollgate/tollgate/llm/price"
@@ -134,8 +136,8 @@ func (op *operator) stream(ctx context.Context, method, path string, body any) (
 	if err != nil {
 		return nil, err
 	}
-	if warning := resp.Header.Get(warningHeader); warning != "" {
-		fmt.Fprintln(os.Stderr, "warning:", printable(warning))
+	if warning := resp.Header.Get(queries.WarningHeader); warning != "" {
+		fmt.Fprintln(os.Stderr, "warning:", sheet.Printable(warning))
 	}
 	if resp.StatusCode < 300 {
 		return resp.Body, nil
@@ -155,6 +157,13 @@ func (op *operator) send(req *http.Request) (*http.Response, error) {
 	r, w := io.Pipe()
 	answer := &piped{header: http.Header{}, body: w, begun: make(chan int, 1)}
 	go func() {
+		defer func() {
+			if cut := recover(); cut != nil && cut != http.ErrAbortHandler {
+				panic(cut)
+			} else if cut != nil {
+				_ = w.CloseWithError(io.ErrUnexpectedEOF)
+			}
+		}()
 		op.handler.ServeHTTP(answer, req)
 		answer.WriteHeader(http.StatusOK)
 		_ = w.Close()

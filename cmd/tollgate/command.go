@@ -8,6 +8,9 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/tollgate/tollgate/cmd/tollgate/queries"
+	"github.com/tollgate/tollgate/cmd/tollgate/sheet"
 )
 
 // errSaid is an error that the user has been told already.
@@ -31,20 +34,21 @@ func command() *cobra.Command {
 		SilenceUsage: true, SilenceErrors: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		PersistentPreRunE: func(*cobra.Command, []string) error {
-			if o.format != "" && !slices.Contains(formats, o.format) {
-				return fmt.Errorf("unknown format %q: one of %s", o.format, strings.Join(formats, ", "))
+			if o.format != "" && !slices.Contains(sheet.Formats(), o.format) {
+				return fmt.Errorf("unknown format %q: one of %s", o.format, strings.Join(sheet.Formats(), ", "))
 			}
 			return nil
 		},
 	}
 	root.PersistentFlags().StringVar(&o.config, "config", "", "the config `FILE` (default ./tollgate.yaml, then the XDG config directories)")
-	root.AddCommand(serveCommand(o), stdioCommand(o), checkCommand(o), keyCommand(o), auditCommand(o), limitsCommand(o), versionCommand(), demoServerCommand())
+	root.AddCommand(serveCommand(o), stdioCommand(o), checkCommand(o), keyCommand(o), auditCommand(o),
+		listing(queries.UsageCommand(o.asker, &o.format), o), limitsCommand(o), versionCommand(), demoServerCommand())
 	return root
 }
 
 // listing adds --format to a command that lists.
 func listing(c *cobra.Command, o *options) *cobra.Command {
-	c.Flags().StringVar(&o.format, "format", "table", "one of "+strings.Join(formats, ", "))
+	c.Flags().StringVar(&o.format, "format", "table", "one of "+strings.Join(sheet.Formats(), ", "))
 	return c
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/tollgate/tollgate/ledger"
+	"github.com/tollgate/tollgate/ledger/index"
 )
 
 // A front is one way in, and how it writes an error.
@@ -167,8 +168,8 @@ func (r *running) refusals(t *testing.T) []ledger.Entry {
 		t.Fatal(err)
 	}
 	defer op.close()
-	var p page[ledger.Entry]
-	if err := op.get(t.Context(), fmt.Sprintf("/api/v1/entries?kind=denied&limit=%d", pageMax), &p); err != nil {
+	var p struct{ Items []ledger.Entry }
+	if err := op.get(t.Context(), fmt.Sprintf("/api/v1/entries?kind=denied&limit=%d", index.PageMax), &p); err != nil {
 		t.Fatal(err)
 	}
 	return p.Items

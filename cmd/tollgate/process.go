@@ -148,21 +148,7 @@ func (p *process) openLedger(ctx context.Context) (err error) {
 	if r := p.ledger.Recovery(); r.Interrupted > 0 || r.Journal.CutBytes > 0 {
 		p.log.Warn("the ledger was mended", "calls_posted_as_interrupted", r.Interrupted, "bytes_cut", r.Journal.CutBytes, "segment", r.Journal.Segment, "reason", r.Journal.Reason)
 	}
-	if p.index, err = index.Open(index.Path(cfg.Dir), p.ledger); err != nil {
-		return err
-	}
-	p.ledger.Keep("index", p.index.Position)
-	following, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var running sync.WaitGroup
-	running.Go(func() {
-		p.index.Run(following, func(err error) { p.log.Error("the index does not follow the journal", "err", err) })
-	})
-	p.undoBy(func(context.Context) error {
-		stop()
-		running.Wait()
-		return p.index.Close()
-	})
-	return nil
+	return p.openIndex(ctx)
 }
 
 // openLocked opens the ledger. A process that is on its way out, or a command that reads the files, may have it for a

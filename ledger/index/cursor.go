@@ -41,7 +41,7 @@ func cursorAfter(p store.Place, oldest bool) string {
 // readCursor reads what cursorAfter wrote for the same order.
 func readCursor(text string, oldest bool) (p store.Place, err error) {
 	b, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil || len(b) == 0 {
+	if err != nil || len(b) == 0 || b[0] != newestFirst && b[0] != oldestFirst {
 		return p, wrong("%q is not a cursor that was given out: give the next of the page before", text)
 	}
 	if b[0] != wayOf(oldest) {

@@ -41,8 +41,9 @@ type Filter struct {
 
 // Page is a part of an answer.
 type Page[T any] struct {
-	Items []T
-	Next  string // to be given as After; empty on the last page
+	Items   []T
+	Cursors []string // for each item what to give as After so that nothing behind it is missed
+	Next    string   // to be given as After; empty on the last page
 }
 
 // Call is a call as people want to see it: its reservation with, once it has ended, its end in the same line. Kind is
@@ -101,16 +102,26 @@ func list[T any](ctx context.Context, ix *Index, f Filter, items func([]ledger.E
 	if err != nil {
 		return page, fmt.Errorf("list calls: %w", err)
 	}
-	if len(calls) > limit {
+	more := len(calls) > limit
+	if more {
 		calls = calls[:limit]
-		page.Next = cursorAfter(calls[limit-1].Place, f.OldestFirst)
 	}
+	before := f.After
 	for i := range calls {
 		entries, err := store.ParsePayloads(calls[i].payloads)
 		if err != nil {
 			return page, fmt.Errorf("list calls: %w", err)
 		}
-		page.Items = append(page.Items, items(entries)...)
+		after := cursorAfter(calls[i].Place, f.OldestFirst)
+		for of := items(entries); len(of) > 0; of = of[1:] {
+			if len(of) == 1 { // only with the last one is the call complete
+				before = after
+			}
+			page.Items, page.Cursors = append(page.Items, of[0]), append(page.Cursors, before)
+		}
+	}
+	if more {
+		page.Next = before
 	}
 	return page, nil
 }

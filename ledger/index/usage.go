@@ -14,6 +14,7 @@ import (
 // UsagePage is a part of an answer about use.
 type UsagePage struct {
 	Items    []store.Use
+	Cursors  []string  // for each item what to give as After to get what follows it
 	Next     string    // to be given as After; empty on the last page
 	Total    store.Use // of all pages
 	From, To time.Time // what was counted, in whole hours; zero: without bound
@@ -67,17 +68,19 @@ func (ix *Index) Usage(ctx context.Context, f Filter, by ...string) (UsagePage, 
 	if page.Items, err = ix.uses(ctx, q.text, q.args, by); err != nil {
 		return page, fmt.Errorf("usage: %w", err)
 	}
-	if len(page.Items) > q.limit {
-		page.Items = page.Items[:q.limit]
-		last := &page.Items[q.limit-1]
-		c := usageCursor{By: by, Values: last.Group}
-		if !q.byTime {
-			c.Cost, c.Calls = int64(last.Cost), last.Calls
-		}
-		page.Next = c.String()
-	}
+	more := len(page.Items) > q.limit
+	page.Items = page.Items[:min(q.limit, len(page.Items))]
 	for i := range page.Items {
-		spell(page.Items[i].Group, by)
+		u := &page.Items[i]
+		c := usageCursor{By: by, Values: slices.Clone(u.Group)}
+		if !q.byTime {
+			c.Cost, c.Calls = int64(u.Cost), u.Calls
+		}
+		page.Cursors = append(page.Cursors, c.String())
+		spell(u.Group, by)
+	}
+	if more {
+		page.Next = page.Cursors[q.limit-1]
 	}
 	total, err := ix.uses(ctx, q.total, q.totalArgs, nil)
 	if err != nil || len(total) != 1 {

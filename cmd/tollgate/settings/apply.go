@@ -49,7 +49,7 @@ func (out *Setup) AllLimits(keys []oauth.Key, log *slog.Logger) map[ledger.Scope
 func (out *Setup) Fixed() map[string]string {
 	all := map[string]string{
 		"listen": out.Listen, "admin.listen": out.Admin, "public_url": out.PublicURL.String(), "data": out.Data,
-		"durability": string(out.Durability), "retention": out.Retention.String(), "timezone": out.Location.String(), "anonymous": out.Anonymous,
+		"durability": string(out.Durability), "retention": out.Retention.String(), "index_retention": out.IndexRetention.String(), "timezone": out.Location.String(), "anonymous": out.Anonymous,
 		"hosts and origins": fmt.Sprint(out.Guard.Hosts, out.Guard.Origins),
 		"database":          "", "advertise": "", "offline": "",
 	}

@@ -31,7 +31,7 @@ func (r *report) lack(format string, args ...any) {
 func (out *Setup) Describe(w io.Writer, path string) int {
 	r := &report{out: w}
 	r.line("%s would serve agents on %s (%s), operators on %s", path, out.Listen, out.PublicURL, cmp.Or(out.Admin, "the socket only"))
-	r.line("data in %s, durability %s, entries kept %s, calendar windows in %s", out.Data, out.Durability, out.Retention, out.Location)
+	r.line("data in %s, durability %s, entries kept %s and listed %s, calendar windows in %s", out.Data, out.Durability, out.Retention, out.IndexRetention, out.Location)
 	if c := out.Replica; c != nil {
 		r.line("one of several replicas: keys and limits in %s; the others reach this one at %s; without the database it goes on for %s", c.Place, c.Advertise, c.Offline)
 	}

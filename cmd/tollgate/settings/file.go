@@ -59,6 +59,10 @@ type File struct {
 	// all sinks, is removed day by day. Default: for ever.
 	Retention Days `yaml:"retention"`
 
+	// IndexRetention is how long calls can be listed, and their use asked for by hour, such as 90d. Use by day stays for five
+	// years at least. Default: as long as retention.
+	IndexRetention Days `yaml:"index_retention"`
+
 	// Timezone is that of calendar windows (1d, 1w, 1M, 1Q, 1Y), such as Europe/Berlin. Default UTC.
 	Timezone string `yaml:"timezone"`
 

@@ -27,16 +27,17 @@ import (
 // Setup is what a config file means: every part checked and ready to be wired. It is made whole or not at all, at start
 // and at every reload.
 type Setup struct {
-	Listen     string
-	Admin      string // empty: only the socket
-	PublicURL  *url.URL
-	Guard      edge.Guard
-	Data       string
-	Durability ledger.Durability
-	Retention  Days // of the journal's entries; 0: they stay
-	Location   *time.Location
-	Anonymous  string
-	Replica    *Replica // nil: the gateway stands alone
+	Listen         string
+	Admin          string // empty: only the socket
+	PublicURL      *url.URL
+	Guard          edge.Guard
+	Data           string
+	Durability     ledger.Durability
+	Retention      Days // of the journal's entries; 0: they stay
+	IndexRetention Days // of calls in the index; 0: they stay
+	Location       *time.Location
+	Anonymous      string
+	Replica        *Replica // nil: the gateway stands alone
 
 	Routes      llm.Routes
 	Servers     []mcp.Server
@@ -133,6 +134,7 @@ func (out *Setup) Loopback() bool {
 func (out *Setup) storage(s *Source) {
 	out.Data = s.Resolve(cmp.Or(s.Data, DefaultData))
 	out.Retention = s.Retention
+	out.IndexRetention = cmp.Or(s.IndexRetention, s.Retention)
 	out.Durability = ledger.Durability(cmp.Or(s.Durability, string(ledger.Overlap)))
 	if !slices.Contains([]ledger.Durability{ledger.Overlap, ledger.Strict, ledger.Relaxed}, out.Durability) {
 		s.fault("durability", "%q is not a durability: overlap, strict or relaxed", s.Durability)
