@@ -14,6 +14,7 @@ const (
 	Telemetry Plumbing = "telemetry" // OTLP exporters, to the address in OTEL_EXPORTER_OTLP_*
 	Admin     Plumbing = "admin"     // the command line, to the socket of the running server
 	Sinks     Plumbing = "sinks"     // copies of the ledger, to the addresses under sinks:
+	Proof     Plumbing = "proof"     // signed checkpoints of the ledger, to the addresses under checkpoints:
 	Database  Plumbing = "database"  // PostgreSQL, to the address in database:
 	Replica   Plumbing = "replica"   // requests that belong to another replica, to its advertise: as the database has it
 )

@@ -2,14 +2,11 @@ package webhook
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -74,14 +71,7 @@ type receiver struct {
 // Send posts a batch; any 2xx acknowledges it.
 func (r *receiver) Send(ctx context.Context, batch []sink.Line) error {
 	id, body := r.message(batch)
-	at := strconv.FormatInt(time.Now().Unix(), 10)
-	mac := hmac.New(sha256.New, r.key)
-	mac.Write([]byte(id + "." + at + "."))
-	mac.Write(body)
-	resp, text, err := r.to.Do(ctx, body, http.Header{
-		"Content-Type": {"application/json"}, "Webhook-Id": {id}, "Webhook-Timestamp": {at},
-		"Webhook-Signature": {"v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))},
-	})
+	resp, text, err := r.to.Do(ctx, body, Signed(r.key, id, time.Now(), body))
 	if err != nil {
 		return err
 	}
