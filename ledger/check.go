@@ -25,6 +25,7 @@ type Report struct {
 	Open    int // reservations that nothing ends: calls under way, or cut by a crash since the last start
 	Cost    Nano
 	Tokens  int64
+	Cuts    int    // torn tails that starts have cut
 	Removed uint64 // the segment up to whose end retention has removed the journal; 0: nothing was
 }
 
@@ -170,6 +171,8 @@ func (r *Report) count(e *Entry) {
 		r.Voided++
 	case e.Kind == Denied:
 		r.Denied++
+	case e.Kind == Admin && e.Action == RecoverAction:
+		r.Cuts++
 	}
 }
 

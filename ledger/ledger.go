@@ -121,7 +121,7 @@ func Open(cfg Config) (*Ledger, error) {
 	decoder := entry.NewDecoder()
 	l.journal, l.recovery.Journal, err = journal.Open(l.dir, from, options, func(f journal.Frame) error { return l.replay(&decoder, f) })
 	if err != nil {
-		return nil, fmt.Errorf("open ledger %s: %w", cfg.Dir, err)
+		return nil, fmt.Errorf("open ledger %s: %w", cfg.Dir, advised(err))
 	}
 	if err := l.postInterrupted(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open ledger %s: post the calls that were cut: %w", cfg.Dir, err), l.journal.Close())
@@ -215,7 +215,7 @@ func (l *Ledger) replay(d *entry.Decoder, f journal.Frame) error {
 }
 
 // postInterrupted ends the reservations that the last process left open: it may have sent the call, so its hold is taken
-// as spent. A crash in here leaves the rest to the next start.
+// as spent. When the journal was cut, an entry says so before. A crash in here leaves the rest to the next start.
 func (l *Ledger) postInterrupted() error {
 	open := make([]*hold, 0, len(l.book.open))
 	for _, h := range l.book.open {
@@ -223,6 +223,12 @@ func (l *Ledger) postInterrupted() error {
 	}
 	slices.SortFunc(open, func(a, b *hold) int { return slices.Compare(a.id[:], b.id[:]) })
 	now := l.cfg.Now()
+	cut := l.recovery.Journal.CutBytes > 0
+	if cut { // first, so that a segment behind a cut one begins with it: see journal.Recovery.Earlier
+		if _, err := l.journal.Stage(l.recovery.entry(now).Append(nil)); err != nil {
+			return err
+		}
+	}
 	for _, h := range open {
 		full := h.full()
 		var e Entry
@@ -235,7 +241,7 @@ func (l *Ledger) postInterrupted() error {
 		l.book.settle(h, settled(&e, h), now.UnixNano())
 	}
 	l.recovery.Interrupted = len(open)
-	if len(open) == 0 {
+	if len(open) == 0 && !cut {
 		return nil
 	}
 	return l.journal.Sync(context.Background())
@@ -244,6 +250,20 @@ func (l *Ledger) postInterrupted() error {
 // heldQuantities states a hold of tokens as quantities: it does not know their kinds and calls all of them output.
 func heldQuantities(a limits.Amounts) Quantities {
 	return Quantities{OutputTokens: a.Tokens, Calls: a.Calls}
+}
+
+// entry is what the ledger itself tells of a journal that was cut.
+func (r *Recovery) entry(now time.Time) *Entry {
+	return &Entry{ID: NewID(now), Time: now, Kind: Admin, Action: RecoverAction, Who: Who{Key: byItself}, Target: r.Journal.Segment, Status: OK,
+		Detail: clip(fmt.Sprintf("%d bytes that did not hold were cut behind sequence %d of the writer before: %s", r.Journal.CutBytes, r.Journal.End.Seq, r.Journal.Reason))}
+}
+
+// advised adds to damage what can be done about it.
+func advised(err error) error {
+	if _, damaged := errors.AsType[*journal.TornError](err); damaged {
+		return fmt.Errorf("%w; restore the directory from a backup", err)
+	}
+	return err
 }
 
 // Recovery is what Open found.

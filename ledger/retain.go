@@ -11,7 +11,8 @@ import (
 
 // What the ledger does to its own journal, as actions of admin entries.
 const (
-	TrimAction policy.Action = "journal.trim" // retention has removed its beginning
+	TrimAction    policy.Action = "journal.trim"    // retention has removed its beginning
+	RecoverAction policy.Action = "journal.recover" // a start has cut its torn tail
 )
 
 // byItself is who does them.

@@ -214,10 +214,15 @@ func (c *Cursor) enter(limit Position) error {
 	if err != nil {
 		return fmt.Errorf("list journal: %w", err)
 	}
+	due := c.pos.Segment + 1
 	for _, n := range segments(names) {
 		if n <= c.pos.Segment || n > limit.Segment {
 			continue
 		}
+		if n != due {
+			return &TornError{Segment: segmentName(due), Err: errMissing}
+		}
+		due++
 		f, err := c.dir.OpenRead(segmentName(n))
 		if err != nil {
 			return fmt.Errorf("open journal: %w", err)
@@ -228,11 +233,13 @@ func (c *Cursor) enter(limit Position) error {
 			continue
 		}
 		if err == nil {
-			err = c.continues(h)
+			err = c.continues(n, h)
+		} else {
+			err = &TornError{Segment: segmentName(n), Err: err}
 		}
 		if err != nil {
 			f.Close()
-			return &TornError{Segment: segmentName(n), Err: err}
+			return err
 		}
 		if c.file != nil {
 			c.file.Close()
@@ -244,15 +251,22 @@ func (c *Cursor) enter(limit Position) error {
 	return io.EOF
 }
 
-// continues checks that a segment with header h may follow the cursor's place.
-func (c *Cursor) continues(h header) error {
-	if h.writer == c.pos.Writer && h.first == c.pos.Seq+1 && h.before == c.pos.Chain {
+// continues checks that segment n with header h may follow the cursor's place.
+func (c *Cursor) continues(n uint64, h header) error {
+	switch {
+	case h.writer == c.pos.Writer && h.first == c.pos.Seq+1 && h.before == c.pos.Chain:
 		return nil
-	}
-	if h.writer != c.pos.Writer && h.first == 1 && h.before == begin(h.writer, c.pos.Chain) {
+	case h.writer != c.pos.Writer && h.first == 1 && h.before == begin(h.writer, c.pos.Chain):
 		return nil
+	case h.writer == c.pos.Writer && h.first > c.pos.Seq+1:
+		return &TornError{Segment: segmentName(c.pos.Segment), Offset: c.pos.Offset,
+			Err: fmt.Errorf("frames are missing: it ends with sequence %d, and segment %d goes on with %d", c.pos.Seq, n, h.first)}
 	}
-	return errors.New("it does not continue the segment before: one is missing or was changed")
+	if c.pos.Segment == 0 {
+		return &TornError{Segment: segmentName(n), Err: errors.New("it is not the beginning of a journal")}
+	}
+	return &TornError{Segment: segmentName(n),
+		Err: fmt.Errorf("it does not continue segment %d: one of the two was changed or exchanged, or the end of the other was cut", c.pos.Segment)}
 }
 
 // errMissing is a segment that is not there.
@@ -281,11 +295,44 @@ func (c *Cursor) last() (bool, error) {
 	return true, nil
 }
 
+// readHeader reads the header of a segment, or errNoHeader when there is none and nothing behind it either.
 func readHeader(f durable.File) (header, error) {
 	var b [headerBytes]byte
 	n, err := f.ReadAt(b[:], 0)
 	if err != nil && err != io.EOF {
 		return header{}, err
 	}
-	return parseHeader(b[:n])
+	h, err := parseHeader(b[:n])
+	if err == nil {
+		return h, nil
+	}
+	// Frames are written once the header is on the disk: with nothing behind it, it was torn and the segment never begun.
+	blank, readErr := blankFrom(f, headerBytes)
+	switch {
+	case readErr != nil:
+		return h, readErr
+	case blank:
+		return h, errNoHeader
+	case errors.Is(err, errNoHeader):
+		return h, errors.New("its header was wiped")
+	}
+	return h, err
+}
+
+// blankFrom reports whether a file has nothing but zeros from offset on.
+func blankFrom(f durable.File, offset int64) (bool, error) {
+	b := make([]byte, readBytes)
+	for {
+		n, err := f.ReadAt(b, offset)
+		if !isZero(b[:n]) {
+			return false, nil
+		}
+		if err == io.EOF {
+			return true, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		offset += int64(n)
+	}
 }

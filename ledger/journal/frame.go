@@ -53,7 +53,7 @@ func (h *header) append(b []byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, checksum(b[start:]))
 }
 
-// errNoHeader means the segment was never begun: its process died before it wrote to it.
+// errNoHeader means the segment was never begun: its process died before it wrote to it, or while it wrote the header.
 var errNoHeader = errors.New("no segment header")
 
 func parseHeader(b []byte) (header, error) {
@@ -109,7 +109,7 @@ var (
 	// errEnd is where the written part of a segment ends.
 	errEnd = errors.New("end of segment")
 	// errTorn is a frame that does not hold.
-	errTorn = errors.New("torn frame")
+	errTorn = errors.New("the frame does not hold")
 )
 
 // parseFrame reads the frame at the start of b, which must be the one after (seq-1, before). more is how many bytes are

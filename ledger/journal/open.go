@@ -2,9 +2,11 @@ package journal
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"time"
 
 	"github.com/tollgate/tollgate/internal/durable"
@@ -16,6 +18,7 @@ type Recovery struct {
 	Segment  string   // that had a torn tail; empty: none had
 	CutBytes int64    // how much was cut from it
 	Reason   string   // why it did not hold
+	Earlier  bool     // it was cut by an earlier start, which wrote nothing to the journal
 }
 
 // Open takes the directory, cuts a torn tail and returns the journal ready for a new writer, whose first segment is made
@@ -117,38 +120,103 @@ func recoverEnd(dir durable.Dir, from Position, each func(Frame) error) (Recover
 	}
 }
 
-// cut ends the last segment where it holds. What was behind, without the preallocated zeros, is kept in a file beside.
+// cut ends the last segment where it holds. What was behind, without the preallocated zeros, is kept in a file beside. It
+// refuses to cut what was on the disk.
 func (r *Recovery) cut(dir durable.Dir) error {
 	if r.End.Segment == 0 {
 		return nil
 	}
 	name, offset := segmentName(r.End.Segment), r.End.Offset
 	f, err := dir.Open(name)
+	if errors.Is(err, fs.ErrNotExist) { // the journal begins here, and nothing was written since
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	rest, err := tail(f, offset)
+	if err != nil {
+		return fmt.Errorf("read the torn tail of %s: %w", name, err)
+	}
+	if seq, later := syncedIn(rest, r.End.Seq+1); later {
+		return &TornError{Segment: name, Offset: offset,
+			Err: fmt.Errorf("%s, and it is no torn tail: sequence %d behind it was written when this was on the disk", r.Reason, seq)}
+	}
+	if len(rest) == 0 {
+		return errors.Join(cutAt(f, offset), r.cutBefore(dir, name))
+	}
+	r.Segment, r.CutBytes = name, int64(len(rest))
+	if err := dir.Replace(name+tornSuffix, rest); err != nil {
+		return fmt.Errorf("keep the torn tail of %s: %w", name, err)
+	}
+	return cutAt(f, offset)
+}
+
+// cutAt cuts a segment where it ends, and with it what was preallocated.
+func cutAt(f durable.File, offset int64) error {
 	size, err := f.Size()
 	if err != nil || size <= offset {
 		return err
 	}
-	rest := make([]byte, min(size-offset, tailBytesMax+reserveBytes))
-	if _, err := f.ReadAt(rest, offset); err != nil && err != io.EOF {
-		return fmt.Errorf("read the torn tail of %s: %w", name, err)
+	if err := f.Truncate(offset); err != nil {
+		return fmt.Errorf("cut the last segment of the journal: %w", err)
 	}
+	return f.Sync()
+}
+
+// tornSuffix is added to a segment's name for the file that keeps what was cut from it.
+const tornSuffix = ".torn"
+
+// cutBefore finds out whether a start before this one has cut the last segment: each start that writes begins a segment
+// of its own.
+func (r *Recovery) cutBefore(dir durable.Dir, name string) error {
+	kept, err := dir.ReadFile(name + tornSuffix)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read what was cut from %s: %w", name, err)
+	}
+	r.Segment, r.CutBytes, r.Reason, r.Earlier = name, int64(len(kept)), "an earlier start has cut it", true
+	return nil
+}
+
+// tail is what a file has from offset on, without the preallocated zeros at its end.
+func tail(f durable.File, offset int64) ([]byte, error) {
+	size, err := f.Size()
+	if err != nil || size <= offset {
+		return nil, err
+	}
+	rest := make([]byte, size-offset)
+	n, err := f.ReadAt(rest, offset)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	rest = rest[:n]
 	for len(rest) > 0 && rest[len(rest)-1] == 0 {
 		rest = rest[:len(rest)-1]
 	}
-	if len(rest) > 0 {
-		r.Segment, r.CutBytes = name, int64(len(rest))
-		if err := dir.Replace(name+".torn", rest); err != nil {
-			return fmt.Errorf("keep the torn tail of %s: %w", name, err)
+	return rest, nil
+}
+
+// syncedIn looks in what lies behind the end for a frame that was made when the one with sequence lost was on the disk
+// already: then it was not the power that took it, and to cut it would be to lose what was promised.
+func syncedIn(rest []byte, lost uint64) (seq uint64, found bool) {
+	for i := range rest {
+		f := rest[i:]
+		if len(f) < frameBytes {
+			break
+		}
+		seq := binary.LittleEndian.Uint64(f[16:])
+		if seq <= lost || seq > lost+uint64(len(rest)) || binary.LittleEndian.Uint64(f[8:]) < lost {
+			continue
+		}
+		if raw, _, err := ReadRaw(f); err == nil {
+			return raw.Seq, true
 		}
 	}
-	if err := f.Truncate(offset); err != nil {
-		return fmt.Errorf("cut the torn tail of %s: %w", name, err)
-	}
-	return f.Sync()
+	return 0, false
 }
 
 // Wait returns once a sync went beyond p, or after d, or with ctx, or when the journal is closed.
