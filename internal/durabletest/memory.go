@@ -119,15 +119,25 @@ func (d *Disk) Taken() (bytes int64) {
 	return bytes
 }
 
-// Kill returns the disk as the next process finds it after this one was killed: all that the kernel had.
+// Kill returns the disk as the next process finds it after this one was killed: all that the kernel had, of which no more
+// is on the disk than before.
 func (d *Disk) Kill() *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	after := New()
-	for name, c := range d.files {
-		after.files[name] = &content{kernel: slices.Clone(c.kernel), disk: slices.Clone(c.kernel)}
+	clones := map[*content]*content{}
+	clone := func(c *content) *content {
+		if clones[c] == nil {
+			clones[c] = &content{slices.Clone(c.kernel), slices.Clone(c.disk), slices.Clone(c.dirty), c.room}
+		}
+		return clones[c]
 	}
-	after.synced = maps.Clone(after.files)
+	for name, c := range d.files {
+		after.files[name] = clone(c)
+	}
+	for name, c := range d.synced {
+		after.synced[name] = clone(c)
+	}
 	return after
 }
 

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -36,6 +37,7 @@ func Written() Position { return Position{Segment: math.MaxUint64, Offset: math.
 type Frame struct {
 	Writer  Writer
 	Seq     uint64
+	Synced  uint64   // the writer's last frame that was on the disk when this one was made
 	Payload []byte   // valid until the next call of Next
 	Bytes   []byte   // the whole frame that Payload stands in, valid as long
 	Before  Chain    // chain value before the frame
@@ -116,7 +118,10 @@ func (c *Cursor) frame(limit Position) (Frame, error) {
 			c.pos.Offset += int64(n)
 			c.pos.Seq++
 			c.pos.Chain = chain
-			return Frame{Writer: c.pos.Writer, Seq: c.pos.Seq, Payload: payload, Bytes: whole, Before: before, End: c.pos}, nil
+			return Frame{
+				Writer: c.pos.Writer, Seq: c.pos.Seq, Synced: binary.LittleEndian.Uint64(whole[8:]),
+				Payload: payload, Bytes: whole, Before: before, End: c.pos,
+			}, nil
 		}
 		if more > 0 {
 			grown, readErr := c.fill(more, limit)

@@ -56,7 +56,14 @@
 //
 // # What a crash leaves
 //
-// A killed process leaves whole frames. A dead machine may leave a torn tail in the last segment, of frames that were
-// not yet synced: Open cuts it there, keeps the cut bytes in a file beside (.torn) and reports it. A frame that does not
-// hold anywhere else is damage, which Open and Cursor refuse to pass over.
+// A killed process leaves whole frames, of which the kernel may have more than the disk: Open writes again, and forces, what
+// is not known to be on the disk before anything is put behind it. A dead machine may leave a torn tail in the last segment,
+// of frames that were not yet synced: Open cuts it there, keeps the cut bytes in a file beside (.torn) and reports it, again
+// at each start until one has written something.
+//
+// Everything else is damage, which Open and Cursor refuse to pass over and name by file and byte: a frame that does not hold
+// anywhere before the end, a frame that does not hold at the end but was on the disk, as a later one says (synced), a
+// segment that is missing, a header that does not continue the chain. Damage in what the power could have taken cannot be
+// told from a torn tail: the frames of the last sync. Nor can the removal of whole frames at the very end, which shows
+// against what others remember: stored balances, cursors, signed checkpoints.
 package journal

@@ -91,13 +91,15 @@ func tidy(dir durable.Dir) (last uint64, err error) {
 	return all[len(all)-1], err
 }
 
-// recoverEnd walks the journal from a place to its end and cuts a torn tail.
+// recoverEnd walks the journal from a place to its end, cuts a torn tail and makes sure that what is left is on the disk.
 func recoverEnd(dir durable.Dir, from Position, each func(Frame) error) (Recovery, error) {
 	c := NewCursor(dir, from)
 	defer c.Close()
+	var open unsynced
 	for {
 		f, err := c.Next(Written())
 		if err == nil {
+			open.add(&f)
 			if each == nil {
 				continue
 			}
@@ -116,8 +118,66 @@ func recoverEnd(dir durable.Dir, from Position, each func(Frame) error) (Recover
 		default:
 			return rec, err
 		}
-		return rec, rec.cut(dir)
+		if err := rec.cut(dir); err != nil {
+			return rec, err
+		}
+		return rec, open.force(dir, from, rec.End)
 	}
+}
+
+// unsynced is the part of a segment that may be with the kernel only: the process that wrote it died, or closed after a
+// sync that failed. What the kernel shows of it is not what the power leaves of it.
+type unsynced struct {
+	segment uint64
+	first   uint64  // sequence of the first frame that is not known to be on the disk
+	starts  []int64 // where that and the following begin
+}
+
+// add takes the next frame, and from it what was on the disk by then.
+func (u *unsynced) add(f *Frame) {
+	if u.segment != f.End.Segment {
+		*u = unsynced{segment: f.End.Segment, first: f.Seq, starts: u.starts[:0]}
+	}
+	u.starts = append(u.starts, f.End.Offset-int64(len(f.Bytes)))
+	for u.first <= f.Synced && len(u.starts) > 1 {
+		u.first++
+		u.starts = u.starts[1:]
+	}
+}
+
+// force writes that part again, to the same place, and syncs it: a sync alone would not cover what an earlier one that
+// failed has dropped. What lies before begun, where the reading began, is on the disk; a segment without a frame is written
+// from its header on.
+func (u *unsynced) force(dir durable.Dir, begun, end Position) error {
+	if end.Segment == 0 || begun == end {
+		return nil
+	}
+	f, err := dir.Open(segmentName(end.Segment))
+	if errors.Is(err, fs.ErrNotExist) { // the journal begins behind it
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	from := int64(0)
+	if u.segment == end.Segment {
+		from = u.starts[0]
+	}
+	b := make([]byte, end.Offset-from)
+	if _, err = f.ReadAt(b, from); err != nil && err != io.EOF {
+		return fmt.Errorf("read the last segment of the journal: %w", err)
+	}
+	if _, err = f.WriteAt(b, from); err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = dir.Sync()
+	}
+	if err != nil {
+		return fmt.Errorf("bring the last segment of the journal to the disk: %w", err)
+	}
+	return nil
 }
 
 // cut ends the last segment where it holds. What was behind, without the preallocated zeros, is kept in a file beside. It
