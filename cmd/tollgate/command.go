@@ -42,7 +42,7 @@ func command() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&o.config, "config", "", "the config `FILE` (default ./tollgate.yaml, then the XDG config directories)")
 	root.AddCommand(serveCommand(o), stdioCommand(o), checkCommand(o), keyCommand(o), auditCommand(o),
-		listing(queries.UsageCommand(o.asker, &o.format), o), limitsCommand(o), versionCommand(), demoServerCommand())
+		listing(queries.UsageCommand(o.asker, &o.format), o), limitsCommand(o), sinksCommand(o), versionCommand(), demoServerCommand())
 	return root
 }
 

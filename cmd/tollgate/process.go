@@ -22,6 +22,7 @@ import (
 	"github.com/tollgate/tollgate/internal/telemetry"
 	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/ledger/index"
+	"github.com/tollgate/tollgate/ledger/sink"
 	"github.com/tollgate/tollgate/llm"
 	"github.com/tollgate/tollgate/llm/price"
 	"github.com/tollgate/tollgate/mcp"
@@ -71,6 +72,7 @@ type process struct {
 	telemetry *telemetry.Telemetry
 	ledger    *ledger.Ledger
 	index     *index.Index
+	sinks     *sink.Set
 	keys      *oauth.Keys
 	vault     oauth.Vault
 	gate      *gate.Gate
@@ -102,7 +104,7 @@ func (p *process) start(ctx context.Context, s *settings.Setup, doors ...func(co
 		}
 	}()
 	for _, step := range slices.Concat([]func(context.Context) error{
-		p.startTelemetry, p.openDatabase, p.openLedger, p.openKeys, p.openGate, p.openModels, p.joinReplicas, p.openTools, p.startRetention,
+		p.startTelemetry, p.openDatabase, p.openLedger, p.openSinks, p.openKeys, p.openGate, p.openModels, p.joinReplicas, p.openTools, p.startRetention,
 	}, doors) {
 		if err := step(ctx); err != nil {
 			return err
@@ -302,6 +304,7 @@ func (p *process) replace(ctx context.Context, before, next *settings.Setup) err
 		func() error { return errors.Join(makeHomes(next), p.mcp.Reload(next.Servers, next.Profiles)) },
 		func() error {
 			p.setup.Store(next)
+			p.sinks.Apply(next.Sinks)
 			p.attachLimits()
 			return p.keys.Declare(ctx, next.Keys, next.Teams)
 		},

@@ -56,6 +56,7 @@ func (out *Setup) Describe(w io.Writer, path string) int {
 	for _, p := range out.Profiles {
 		r.line("  profile /mcp/%s: %s", p.Name, strings.Join(p.Servers, ", "))
 	}
+	out.describeSinks(r)
 	out.describeKeys(r)
 	out.describePolicy(r)
 	for _, text := range out.Warnings {

@@ -93,6 +93,9 @@ type File struct {
 	// Keys are virtual keys whose secret the operator chooses. More can be minted at run time.
 	Keys map[string]*Key `yaml:"keys"`
 
+	// Sinks are copies of the ledger elsewhere: files, object stores, log collectors, SIEMs, queues.
+	Sinks map[string]*Sink `yaml:"sinks"`
+
 	// Policies is the directory of the rules. Without it nothing may be called.
 	Policies string `yaml:"policies"`
 }

@@ -1,6 +1,8 @@
 package settings
 
 import (
+	"encoding/pem"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -34,12 +36,16 @@ func loadReference(t *testing.T) *Setup {
 	write("tollgate.yaml", strings.ReplaceAll(string(text), "/srv/docs", dir))
 	write("secrets/anthropic", "key-of-anthropic\n")
 	write("secrets/local", "a-key-for-whoever-is-local\n")
+	server := httptest.NewTLSServer(nil)
+	server.Close()
+	write("secrets/siem-ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
 	rules, err := os.ReadFile("../../../examples/policies/base.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	write("policies/base.yaml", string(rules))
-	for _, name := range []string{"GROQ_API_KEY", "OPENAI_API_KEY", "WORK_OPENAI_API_KEY", "FILES_TOKEN", "INTERNAL_TOKEN", "INTERNAL_KEY", "CI_BOT_KEY", "TOLLGATE_SECRET_KEY"} {
+	for _, name := range []string{"GROQ_API_KEY", "OPENAI_API_KEY", "WORK_OPENAI_API_KEY", "FILES_TOKEN", "INTERNAL_TOKEN", "INTERNAL_KEY", "CI_BOT_KEY", "TOLLGATE_SECRET_KEY",
+		"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "OTLP_AUTHORIZATION", "WEBHOOK_SECRET", "SPLUNK_HEC_TOKEN", "KAFKA_PASSWORD"} {
 		t.Setenv(name, "the-value-of-the-variable-"+name)
 	}
 	catalog, err := price.Embedded()

@@ -17,6 +17,7 @@ import (
 	"github.com/tollgate/tollgate/internal/secret"
 	"github.com/tollgate/tollgate/internal/strictyaml"
 	"github.com/tollgate/tollgate/ledger"
+	"github.com/tollgate/tollgate/ledger/sink"
 	"github.com/tollgate/tollgate/llm"
 	"github.com/tollgate/tollgate/llm/price"
 	"github.com/tollgate/tollgate/mcp"
@@ -49,6 +50,8 @@ type Setup struct {
 	Limits      map[ledger.Scope][]ledger.Limit // all but those of keys, which are attached by key id
 	KeyLimits   map[string][]ledger.Limit       // by the name of a declared key
 
+	Sinks []sink.Spec
+
 	Policies string // directory; empty: none
 	Policy   *policy.Set
 	Warnings []string
@@ -73,6 +76,7 @@ func Prepare(s *Source, catalog *price.Catalog) (*Setup, error) {
 	out.toolServers(s)
 	out.people(s)
 	out.declaredKeys(s)
+	out.sinks(s)
 	out.rules(s)
 	if len(s.found) > 0 {
 		slices.SortStableFunc(s.found, byLine)
