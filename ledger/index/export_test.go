@@ -22,3 +22,20 @@ func OpenPlain(ctx context.Context, db *postgres.DB, replica string, l *ledger.L
 func OpenEngine(e store.Engine, l *ledger.Ledger) (*Index, error) {
 	return newIndex(context.Background(), e, l)
 }
+
+// InBatchesOf makes batches small.
+func (ix *Index) InBatchesOf(entries int) { ix.most = entries }
+
+// Drain stores what the ledger has and no more, in this goroutine. After an error the next Drain goes on.
+func (ix *Index) Drain(ctx context.Context, l *ledger.Ledger) error {
+	if err := ix.reload(ctx); err != nil {
+		return err
+	}
+	r := l.Reader(ix.Position())
+	defer r.Close()
+	for {
+		if more, err := ix.step(ctx, r); err != nil || !more {
+			return err
+		}
+	}
+}

@@ -48,8 +48,13 @@ func (ix *Index) Run(ctx context.Context, failed func(error)) {
 	var trimming sync.WaitGroup
 	trimming.Go(func() { ix.trimOn(ctx, report) })
 	defer trimming.Wait()
+	anew := false
 	for ctx.Err() == nil {
-		err := ix.follow(ctx)
+		err := ix.follow(ctx, anew)
+		if anew = errors.Is(err, journal.ErrTrimmed); anew {
+			err = fmt.Errorf("%w: the database was put back to an earlier state, and the entries between are in sinks and exports only; "+
+				"the index goes on with those there are", err)
+		}
 		if err == nil || ctx.Err() != nil {
 			continue
 		}
@@ -59,12 +64,17 @@ func (ix *Index) Run(ctx context.Context, failed func(error)) {
 	}
 }
 
-// follow reads and stores batches until ctx or an error ends it.
-func (ix *Index) follow(ctx context.Context) error {
+// follow reads and stores batches until ctx or an error ends it: from where the database has come to, or anew from where the
+// journal begins.
+func (ix *Index) follow(ctx context.Context, anew bool) error {
 	if err := ix.reload(ctx); err != nil {
 		return err
 	}
-	r := ix.ledger.Reader(ix.Position())
+	from := ix.Position()
+	if anew {
+		from = journal.Position{}
+	}
+	r := ix.ledger.Reader(from)
 	defer r.Close()
 	for ctx.Err() == nil {
 		asOf := time.Now()
@@ -130,7 +140,7 @@ func (ix *Index) step(ctx context.Context, r *ledger.Reader) (more bool, err err
 		ix.seqs[w.Writer] = w.To
 	}
 	ix.settle(nil)
-	return b.Size == batchMax, torn
+	return b.Size == ix.most, torn
 }
 
 // gather fills the batch. torn is a frame that does not hold, which ends it.
@@ -138,7 +148,7 @@ func (ix *Index) gather(ctx context.Context, r *ledger.Reader) (torn, err error)
 	b := &ix.batch
 	var writer string
 	var stored uint64
-	for b.Size < batchMax {
+	for b.Size < ix.most {
 		e, err := r.Next()
 		if err == io.EOF {
 			return nil, nil

@@ -25,6 +25,7 @@ type Index struct {
 	loaded  bool       // at and seqs are those of the database
 	at      store.Progress
 	seqs    map[string]uint64 // the last sequence stored, of the writers met
+	most    int               // entries in a batch
 	batch   store.Batch       // used again and again
 	beaten  time.Time         // when others were told last
 
@@ -61,7 +62,7 @@ func OpenPostgres(ctx context.Context, db *postgres.DB, replica string, l *ledge
 
 func newIndex(ctx context.Context, e store.Engine, l *ledger.Ledger) (*Index, error) {
 	ix := &Index{
-		ledger: l, engine: e, batch: store.NewBatch(), moved: make(chan struct{}), hurry: make(chan struct{}, 1), through: time.Now(),
+		ledger: l, engine: e, most: batchMax, batch: store.NewBatch(), moved: make(chan struct{}), hurry: make(chan struct{}, 1), through: time.Now(),
 	}
 	ix.feeding.Lock()
 	defer ix.feeding.Unlock()

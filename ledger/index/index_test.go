@@ -3,7 +3,6 @@ package index_test
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -40,6 +39,17 @@ func open(t *testing.T, dir string) *book { return openOn(t, &engine{}, dir) }
 
 func openOn(t *testing.T, on *engine, dir string) *book {
 	t.Helper()
+	return openWith(t, on, dir, func(err error) { t.Error(err) })
+}
+
+// openQuietly opens an index whose database may fail.
+func openQuietly(t *testing.T, on *engine, dir string) *book {
+	t.Helper()
+	return openWith(t, on, dir, nil)
+}
+
+func openWith(t *testing.T, on *engine, dir string, failed func(error)) *book {
+	t.Helper()
 	b := &book{t: t, dir: dir, now: noon, done: make(chan struct{}), on: on}
 	var err error
 	if b.l, err = ledger.Open(ledger.Config{Dir: dir, Now: func() time.Time { return b.now }}); err != nil {
@@ -52,7 +62,7 @@ func openOn(t *testing.T, on *engine, dir string) *book {
 	b.stop = stop
 	go func() {
 		defer close(b.done)
-		b.ix.Run(ctx, func(err error) { t.Error(err) })
+		b.ix.Run(ctx, failed)
 	}()
 	return b
 }
@@ -453,34 +463,4 @@ func reader(t *testing.T, dir string) *ledger.Reader {
 	r := ledger.NewReader(storage, journal.Position{})
 	t.Cleanup(func() { r.Close() })
 	return r
-}
-
-// BenchmarkStore is what an entry costs the index: half of a call that is reserved and posted.
-func BenchmarkStore(b *testing.B) {
-	dir := b.TempDir()
-	l, err := ledger.Open(ledger.Config{Dir: dir, Durability: ledger.Relaxed})
-	if err != nil {
-		b.Fatal(err)
-	}
-	for i := range b.N {
-		c := call(time.Now(), "bot", policy.ToolCall, "tracker", fmt.Sprint("tool", i%20))
-		c.TraceID = fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64())
-		r, err := l.Reserve(context.Background(), c, nil, ledger.Hold{Cost: 5})
-		if err == nil {
-			err = r.Post(ledger.Outcome{Status: ledger.OK})
-		}
-		if err != nil {
-			b.Fatal(err)
-		}
-	}
-	if err := l.Close(); err != nil {
-		b.Fatal(err)
-	}
-	b.ResetTimer()
-	ix, err := index.Read(dir)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.StopTimer()
-	ix.Close()
 }

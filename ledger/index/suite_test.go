@@ -65,6 +65,11 @@ func TestSuite(t *testing.T) {
 		"filters find calls":               testFiltersFindCalls,
 		"pages cover everything once":      testPagesCoverEverythingOnce,
 		"entries are those of the journal": testEntriesAreThoseOfTheJournal,
+		"the journal begins later":         testJournalBeginsLater,
+		"old calls go":                     testOldCallsGo,
+		"any text is taken":                testAnyTextIsTaken,
+		"replay changes nothing":           testReplayChangesNothing,
+		"replicas add up":                  testReplicasAddUp,
 		"usage sums up":                    testUsageSumsUp,
 	} {
 		t.Run(name, func(t *testing.T) { onEach(t, test) })

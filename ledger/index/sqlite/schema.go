@@ -135,7 +135,7 @@ func migrate(db *sql.DB) error {
 
 // create makes an empty database of version 3 out of whatever there is.
 func create(tx *sql.Tx) error {
-	for _, table := range []string{"calls", "usage", "cursor", "lanes"} {
+	for _, table := range []string{"calls", "usage", "cursor", "lanes", "usage_days", "usage_who", "usage_what", "writers"} {
 		if _, err := tx.Exec("DROP TABLE IF EXISTS " + table); err != nil {
 			return err
 		}

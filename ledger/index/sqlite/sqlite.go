@@ -35,14 +35,17 @@ type DB struct {
 }
 
 // Open opens or makes the database at path. One of an older form is brought up to date, one of a newer is refused.
-func Open(path string) (_ *DB, err error) {
+func Open(path string) (*DB, error) { return OpenBy("sqlite", path) }
+
+// OpenBy is Open by another driver of database/sql than the usual one, such as one that fails.
+func OpenBy(driver, path string) (_ *DB, err error) {
 	s := &DB{lanes: map[store.Lane]store.LaneNumbers{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("open index %s: %w", path, err), s.Close())
 		}
 	}()
-	if s.write, err = connect(path, 1, false); err != nil {
+	if s.write, err = connect(driver, path, 1, false); err != nil {
 		return nil, err
 	}
 	if err := migrate(s.write); err != nil {
@@ -51,11 +54,11 @@ func Open(path string) (_ *DB, err error) {
 	if err := s.stmts.prepare(s.write); err != nil {
 		return nil, err
 	}
-	s.read, err = connect(path, readersMax, true)
+	s.read, err = connect(driver, path, readersMax, true)
 	return s, err
 }
 
-func connect(path string, connections int, readOnly bool) (*sql.DB, error) {
+func connect(driver, path string, connections int, readOnly bool) (*sql.DB, error) {
 	q := url.Values{"_pragma": {
 		fmt.Sprintf("busy_timeout(%d)", busyWait.Milliseconds()), "journal_mode(wal)", "synchronous(normal)",
 		"temp_store(memory)", // else a statement of several rows notes in a file what it changes, page by page
@@ -68,7 +71,7 @@ func connect(path string, connections int, readOnly bool) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: filepath.ToSlash(absolute), RawQuery: q.Encode()}).String())
+	db, err := sql.Open(driver, (&url.URL{Scheme: "file", Path: filepath.ToSlash(absolute), RawQuery: q.Encode()}).String())
 	if err != nil {
 		return nil, err
 	}
