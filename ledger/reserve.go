@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tollgate/tollgate/ledger/entry"
 	"github.com/tollgate/tollgate/ledger/journal"
@@ -60,7 +61,10 @@ func (l *Ledger) Reserve(ctx context.Context, c *policy.Call, d *policy.Decision
 	}
 	err := r.take(draft, laid)
 	if err == errShort {
-		err = l.await(ctx, &draft.lack, func() error { return r.take(draft, laid) })
+		err = l.await(ctx, &draft.lack, func() error {
+			e.Time = l.cfg.Now() // it has waited, perhaps into another period
+			return r.take(draft, laid)
+		})
 	}
 	if err != nil {
 		if over, ok := errors.AsType[*LimitError](err); ok {
@@ -132,6 +136,7 @@ func (r *Reservation) take(draft *draft, laid []policy.RuleLimit) error {
 		}
 	}
 	h.at, h.rules, e.Limits = l.moment(e.Time), h.rules[:0], e.Limits[:0]
+	e.Time = time.Unix(0, h.at).UTC() // the entry says when it counts, also where that is not when it was asked for
 	h.lane = l.lane(who, laneKey{e.Action, e.Upstream, e.Target})
 	if e.Action.Counted() && (e.Attempt <= 1 || !l.book.wasCounted(e.Parent)) {
 		e.Counted = true

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -485,6 +486,39 @@ func TestClockSetBack(t *testing.T) {
 		t.Errorf("%+v", over)
 	}
 	checked(t, l, disk)
+}
+
+// Calls are reserved in an order that is not quite that in which they came. What comes late counts when the one before it
+// did, perhaps in the next period, and its entry says so: whoever adds up entries comes to what the limit has counted.
+func TestAnEntryHasTheTimeAtWhichItCounts(t *testing.T) {
+	disk := durabletest.New()
+	midnight := noon.Truncate(24*time.Hour).AddDate(0, 0, 1)
+	l := open(t, ledger.Config{Storage: disk, Now: func() time.Time { return midnight }})
+	l.SetLimits(at(t, ledger.KeyLevel, "2 calls / 1d"))
+	days := map[int]int{}
+	for _, came := range []time.Duration{-3 * time.Second, -2 * time.Second, time.Millisecond, -time.Millisecond, 2 * time.Millisecond} {
+		c := toolCall()
+		c.Now = midnight.Add(came)
+		if r, _ := reserve(t, l, c, nil, ledger.Hold{}); r != nil {
+			post(t, r, 0)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	reader := ledger.NewReader(disk, journal.Position{})
+	defer reader.Close()
+	for e, err := range reader.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Kind == ledger.Reserved {
+			days[e.Time.Day()]++
+		}
+	}
+	if want := map[int]int{noon.Day(): 2, midnight.Day(): 2}; !maps.Equal(days, want) {
+		t.Errorf("calls by day: %v, want %v", days, want)
+	}
 }
 
 func TestInterruptedCallsArePosted(t *testing.T) {
