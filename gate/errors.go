@@ -51,5 +51,8 @@ func reasonOf(err error) string {
 	if errors.As(err, &limit) {
 		return "limit"
 	}
+	if errors.Is(err, ledger.ErrOffline) {
+		return "offline"
+	}
 	return "ledger"
 }

@@ -110,7 +110,7 @@ func (g *Gate) Again(ctx context.Context, call policy.Call) error {
 }
 
 // Do decides, reserves, runs fn with a permit and settles, exactly once, also when fn panics. Errors before fn:
-// *DeniedError, *ledger.LimitError, ledger.ErrUnwritable, ErrUnknownUpstream. Otherwise fn's own.
+// *DeniedError, *ledger.LimitError, ledger.ErrUnwritable, ledger.ErrOffline, ErrUnknownUpstream. Otherwise fn's own.
 // A call made under another permit's ctx takes that permit's principal and records its id as parent.
 // An own action (policy.Action.Own) skips policy and limits and has the gateway's own principal.
 func (g *Gate) Do(ctx context.Context, call policy.Call, hold ledger.Hold, fn func(context.Context, *Permit) error) error {

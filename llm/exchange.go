@@ -189,7 +189,7 @@ func (x *exchange) unanswered(ctx context.Context, err error) *failure {
 	switch {
 	case x.a.client.Err() != nil:
 		return &failure{asked: true, err: &dialect.Error{Status: statusClientGone, Message: "the client left"}}
-	case errors.Is(err, ledger.ErrUnwritable):
+	case errors.Is(err, ledger.ErrUnwritable), errors.Is(err, ledger.ErrOffline):
 		return x.p.refused(x.req, err)
 	case errors.Is(context.Cause(ctx), errSilent), errors.As(err, &timeout) && timeout.Timeout() && !errors.Is(err, gate.ErrUnreachable):
 		return x.fail(http.StatusGatewayTimeout, fmt.Sprintf("provider %s did not answer in time", name))

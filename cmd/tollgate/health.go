@@ -12,6 +12,7 @@ type health struct {
 	Ready     bool             `json:"ready"`
 	Reasons   []string         `json:"reasons,omitempty"`
 	Policy    string           `json:"policy_revision,omitempty"`
+	Replica   *replicaHealth   `json:"replica,omitempty"` // nil: this gateway stands alone
 	Servers   []serverHealth   `json:"servers,omitempty"`
 	Providers []providerHealth `json:"providers,omitempty"`
 }
@@ -63,7 +64,14 @@ func (p *process) healthRoutes(mux *http.ServeMux) {
 // health asks every part. A server that is down does not make the gateway unready: it is missing from lists, no more.
 func (p *process) health() health {
 	h := health{Policy: p.gate.Policy().Revision()}
-	for _, err := range []error{p.ledger.Ready(), p.keys.Ready(), p.llm.Ready()} {
+	parts := []error{p.ledger.Ready(), p.keys.Ready(), p.llm.Ready()}
+	if p.lease != nil {
+		parts = append(parts, p.lease.Alive())
+	}
+	if p.roster != nil {
+		h.Replica = &replicaHealth{p.roster.Others(), p.index.Lag().Seconds()}
+	}
+	for _, err := range parts {
 		if err != nil {
 			h.Reasons = append(h.Reasons, err.Error())
 		}

@@ -22,6 +22,7 @@ import (
 	"github.com/tollgate/tollgate/internal/telemetry"
 	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/ledger/index"
+	"github.com/tollgate/tollgate/ledger/lease"
 	"github.com/tollgate/tollgate/ledger/sink"
 	"github.com/tollgate/tollgate/llm"
 	"github.com/tollgate/tollgate/llm/price"
@@ -65,6 +66,7 @@ type process struct {
 
 	database *postgres.DB         // shared with other replicas; nil: this gateway stands alone
 	shared   *settings.SharedKeys // likewise
+	lease    *lease.Client        // likewise
 	roster   *peer.Roster         // of the replicas that can be reached; nil likewise, and where this one cannot be
 	peers    *peer.Net            // likewise
 	waiting  atomic.Pointer[error]
@@ -140,10 +142,16 @@ func (p *process) openLedger(ctx context.Context) (err error) {
 		return fmt.Errorf("making the data directory: %w", err)
 	}
 	cfg := ledger.Config{Dir: p.file(journalDir), Durability: p.inForce().Durability, Location: p.inForce().Location}
-	if p.shared != nil {
+	if p.database != nil {
+		if err := p.openLease(ctx); err != nil {
+			return err
+		}
 		cfg.DigestKey = p.shared.Digest
+		if p.serving {
+			cfg.Pools = p.lease
+		}
 	}
-	if p.ledger, err = openLocked(ctx, cfg, p.wait); err != nil {
+	if p.ledger, err = unlocked(ctx, p.wait, func() (*ledger.Ledger, error) { return ledger.Open(cfg) }); err != nil {
 		return err
 	}
 	p.undoBy(func(context.Context) error { return p.ledger.Close() })
@@ -153,18 +161,18 @@ func (p *process) openLedger(ctx context.Context) (err error) {
 	return p.openIndex(ctx)
 }
 
-// openLocked opens the ledger. A process that is on its way out, or a command that reads the files, may have it for a
-// moment more.
-func openLocked(ctx context.Context, cfg ledger.Config, wait time.Duration) (*ledger.Ledger, error) {
+// unlocked opens what one process has at a time. A process that is on its way out, or a command that reads the files, may
+// have it for a moment more.
+func unlocked[T any](ctx context.Context, wait time.Duration, open func() (T, error)) (T, error) {
 	until := time.Now().Add(wait)
 	for {
-		l, err := ledger.Open(cfg)
+		opened, err := open()
 		if err == nil || !errors.Is(err, durable.ErrLocked) || time.Now().After(until) {
-			return l, err
+			return opened, err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return opened, ctx.Err()
 		case <-time.After(lockPoll):
 		}
 	}
@@ -174,6 +182,7 @@ func (p *process) openKeys(ctx context.Context) error {
 	cfg := oauth.KeysConfig{Declared: p.inForce().Keys, Teams: p.inForce().Teams, Log: p.log, OnChange: p.attachLimits}
 	if p.database != nil {
 		cfg.Database, cfg.Pepper, cfg.Offline, cfg.Serving = p.database, p.shared.Pepper, p.inForce().Replica.Offline, p.serving
+		cfg.Now = p.lease.Now
 	} else {
 		pepper, err := oauth.Pepper(p.file(pepperFile))
 		if err != nil {

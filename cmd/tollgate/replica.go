@@ -2,12 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
 	"github.com/tollgate/tollgate/internal/peer"
 	"github.com/tollgate/tollgate/internal/postgres"
+	"github.com/tollgate/tollgate/ledger/lease"
 )
 
 // The pauses between attempts to reach the database at the start; the first one doubles up to the last, with jitter.
@@ -84,6 +90,20 @@ func (p *process) waitsFor() string {
 	return "starting"
 }
 
+// openLease takes the identity of this data directory, whose part of the limits is leased from the database.
+func (p *process) openLease(ctx context.Context) error {
+	cfg := lease.Config{DB: p.database, Dir: p.inForce().Data, Offline: p.inForce().Replica.Offline, Log: p.log}
+	err := p.reach(ctx, func() (err error) {
+		p.lease, err = unlocked(ctx, p.wait, func() (*lease.Client, error) { return lease.Open(ctx, cfg) })
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	p.undoBy(func(context.Context) error { return p.lease.Close() })
+	return nil
+}
+
 // joinReplicas makes this process one that others pass requests on to, and that passes requests on to them.
 func (p *process) joinReplicas(ctx context.Context) error {
 	if p.database == nil || !p.network {
@@ -101,13 +121,55 @@ func (p *process) joinReplicas(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.peers = peer.New(peer.Config{Self: p.roster.Self(), Key: p.shared.Peers, Address: p.roster.Address, Log: p.log})
+	p.peers = peer.New(peer.Config{Self: p.roster.Self(), Key: p.shared.Peers, Address: p.roster.Address, Now: p.lease.Now, Log: p.log})
 	p.undoBy(func(context.Context) error {
 		p.roster.Leave()
 		p.peers.Close()
 		return nil
 	})
+	return p.meterReplicas()
+}
+
+// meterReplicas tells of this replica among the others when it is read.
+func (p *process) meterReplicas() (err error) {
+	gauge := func(name, unit, what string) metric.Int64ObservableGauge {
+		one, problem := p.telemetry.Meter.Int64ObservableGauge(name, metric.WithUnit(unit), metric.WithDescription(what))
+		err = errors.Join(err, problem)
+		return one
+	}
+	contact := gauge("tollgate.replica.contact", "{replica}", "1 while this replica is in contact with the database and may serve, else 0.")
+	others := gauge("tollgate.replica.others", "{replica}", "Other replicas that can be reached.")
+	lag := gauge("tollgate.index.lag", "ms", "How far the index is behind this replica's journal.")
+	requests, problem := p.telemetry.Meter.Int64ObservableCounter("tollgate.replica.requests", metric.WithUnit("{request}"),
+		metric.WithDescription("Requests that belong to one replica and came to another: forwarded, lost, taken, refused."))
+	if err = errors.Join(err, problem); err != nil {
+		return fmt.Errorf("metrics of replicas: %w", err)
+	}
+	r, err := p.telemetry.Meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		in := int64(1)
+		if p.lease.Alive() != nil {
+			in = 0
+		}
+		o.ObserveInt64(contact, in)
+		o.ObserveInt64(others, int64(p.roster.Others()))
+		o.ObserveInt64(lag, p.index.Lag().Milliseconds())
+		c := p.peers.Counts()
+		for way, n := range map[string]int64{"forwarded": c.Forwarded, "lost": c.Lost, "taken": c.Taken, "refused": c.Refused} {
+			o.ObserveInt64(requests, n, metric.WithAttributes(attribute.String("way", way)))
+		}
+		return nil
+	}, contact, others, lag, requests)
+	if err != nil {
+		return fmt.Errorf("metrics of replicas: %w", err)
+	}
+	p.undoBy(func(context.Context) error { return r.Unregister() })
 	return nil
+}
+
+// replicaHealth is what /readyz says of this replica among the others.
+type replicaHealth struct {
+	Others   int     `json:"others"`
+	IndexLag float64 `json:"index_lag_seconds"`
 }
 
 // advertised is the address for others; port 0 is the one that the listener has got.

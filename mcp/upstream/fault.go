@@ -28,7 +28,8 @@ func (c *Config) Broken(ctx context.Context, err error) error {
 		return ctx.Err()
 	case errors.Is(err, gate.ErrUnreachable):
 		return c.Fault(Unreachable, err, "cannot be reached")
-	case errors.Is(err, gate.ErrNoPermit), errors.Is(err, gate.ErrSpent), errors.Is(err, gate.ErrUnknownUpstream), errors.Is(err, ledger.ErrUnwritable):
+	case errors.Is(err, gate.ErrNoPermit), errors.Is(err, gate.ErrSpent), errors.Is(err, gate.ErrUnknownUpstream), errors.Is(err, ledger.ErrUnwritable),
+		errors.Is(err, ledger.ErrOffline):
 		return err
 	case errors.Is(err, ErrTooLarge), errors.Is(err, sse.ErrTooLong):
 		return c.Fault(TooLarge, err, "sent more than the gateway takes in one answer")
