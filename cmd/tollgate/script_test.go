@@ -6,11 +6,19 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/tollgate/tollgate/internal/postgrestest"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"tollgate": main})
+	testscript.Main(withDatabase{m}, map[string]func(){"tollgate": main})
 }
+
+// withDatabase are the tests of the package, some of which need a database.
+type withDatabase struct{ m *testing.M }
+
+// Run implements testscript.TestingM.
+func (w withDatabase) Run() int { return postgrestest.Run(w.m) }
 
 // The scripts of testdata/script run the program as a person would. TOLLGATE_UPDATE=1 writes what it prints into them.
 func TestScripts(t *testing.T) {

@@ -29,7 +29,10 @@ var shared struct {
 }
 
 // Main runs a package's tests and then ends the server they used. It is called by TestMain.
-func Main(m *testing.M) {
+func Main(m *testing.M) { os.Exit(Run(m)) }
+
+// Run is Main for a TestMain that does more: it returns the exit code.
+func Run(m *testing.M) int {
 	code := m.Run()
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
@@ -41,7 +44,7 @@ func Main(m *testing.M) {
 	if shared.skipped > 0 {
 		fmt.Fprintf(os.Stderr, "\n*** SKIPPED %d tests that need PostgreSQL: %v ***\n\n", shared.skipped, shared.err)
 	}
-	os.Exit(code)
+	return code
 }
 
 // Database returns the URL of a fresh, empty database, which is dropped when the test ends.
