@@ -211,7 +211,14 @@ func (r *replica) chat(key string) (int, string) {
 
 func TestReplicasShareKeysAndLimits(t *testing.T) {
 	common, dir := newAmong(t, postgrestest.Database(t))
-	a, b := startReplica(t, common, dir, "a"), startReplica(t, common, dir, "b")
+	a := newReplica(t, common, dir, "a")
+	early := a.run("key", "mint", "early") // no gateway runs: the command speaks to the database itself
+	a.start()
+	a.ready()
+	b := startReplica(t, common, dir, "b")
+	if status, answer := b.chat(early); status != http.StatusOK {
+		t.Errorf("a key that was minted before: %d %s", status, answer)
+	}
 	key := a.run("key", "mint", "bot", "--team", "eng")
 	until(t, "a key of another replica", func() bool { status, _ := b.chat(key); return status == http.StatusOK })
 	// One call is made, so 39 are left to all together.
@@ -250,6 +257,51 @@ func TestReplicasShareKeysAndLimits(t *testing.T) {
 	until(t, "the calls of both in the index that they share", func() bool {
 		return strings.Count(b.run("audit", "query", "--limit", "0", "--outcome", "ok", "--format", "jsonl"), `"key":"bot"`) == 40
 	})
+}
+
+// The three replicas of the examples start as they are, but for their ports and directories.
+func TestExampleReplicas(t *testing.T) {
+	t.Setenv("TOLLGATE_DATABASE", postgrestest.Database(t))
+	t.Setenv("TOLLGATE_SECRET_KEY", strings.Repeat("s3cret", 8))
+	t.Setenv("OPENAI_API_KEY", "the-openai-key-of-a-test")
+	dir := t.TempDir()
+	rules, err := os.ReadFile("../../examples/policies/base.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "policies"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "policies/base.yaml"), rules, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ports := regexp.MustCompile(`(listen|advertise): 127\.0\.0\.1:\d+`)
+	var all []*replica
+	for _, name := range []string{"a", "b", "c"} {
+		text, err := os.ReadFile("../../examples/replicas/" + name + ".yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &replica{t: t, dir: filepath.Join(dir, name)}
+		if err := os.MkdirAll(r.dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(r.dir, "tollgate.yaml"), ports.ReplaceAll(text, []byte("$1: 127.0.0.1:0")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if shown := r.run("check"); !strings.Contains(shown, "one of several replicas") {
+			t.Errorf("check of %s says\n%s", name, shown)
+		}
+		r.start()
+		r.ready()
+		all = append(all, r)
+	}
+	for _, r := range all {
+		until(t, "the two others", func() bool {
+			_, answer, err := request("GET", r.url+"/readyz", "")
+			return err == nil && strings.Contains(answer, `"others":2`)
+		})
+	}
 }
 
 // A replica that is killed in mid-call finds its calls when it starts again, and the others see what became of them.

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/tollgate/tollgate/internal/edge"
 	"github.com/tollgate/tollgate/internal/peer"
 	"github.com/tollgate/tollgate/mcp/era"
 	"github.com/tollgate/tollgate/oauth"
@@ -52,7 +53,8 @@ func serveReplicas(t *testing.T, make func() *hall, names ...string) *replicas {
 		id := peer.ID{name[0]}
 		peers := peer.New(peer.Config{Self: id, Key: bytes.Repeat([]byte{9}, 32), Address: rs.address, Log: slog.New(slog.DiscardHandler)})
 		h := make()
-		f := New(Config{Auth: bearers{}, Backend: h, Version: "1", Sealer: sealer(1), Peers: peers})
+		guard := &edge.Guard{Hosts: []string{name + ".example"}}
+		f := New(Config{Auth: bearers{}, Backend: h, Version: "1", Sealer: sealer(1), Peers: peers, Guard: guard})
 		mux := http.NewServeMux()
 		mux.Handle("/", f)
 		mux.Handle(peer.Path, peers.Handler(f))
@@ -153,6 +155,29 @@ func TestSessionIsServedWhereItIs(t *testing.T) {
 	}
 	if status, _ := c.post(`{"jsonrpc":"2.0","id":1,"method":"ping"}`); status != http.StatusNotFound {
 		t.Errorf("a session that was ended at another replica: %d", status)
+	}
+}
+
+// Each replica has the names that its own clients call it by; what it passes on has been let in by one of them.
+func TestEachReplicaHasItsOwnNames(t *testing.T) {
+	rs := serveReplicas(t, emptyHall, "a", "b")
+	c := connect(t, rs.urls["a"], era.V2025Nov, `{}`)
+	for host, want := range map[string]int{"b.example": http.StatusOK, "a.example": http.StatusForbidden} {
+		req, err := http.NewRequest("POST", rs.urls["b"]+"/mcp", strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"ping"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Mcp-Session-Id", c.session)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := body(t, resp); resp.StatusCode != want {
+			t.Errorf("%s: %d %s", host, resp.StatusCode, got)
+		}
+		resp.Body.Close()
 	}
 }
 
