@@ -102,7 +102,7 @@ func (l *Ledger) begin(e *Entry, c *policy.Call, d *policy.Decision, kind Kind) 
 		Kind: kind, Time: c.Now, Who: whoOf(c.Principal, user), OnBehalf: clip(c.OnBehalf), Source: clip(c.Source),
 		Action: c.Action, Upstream: clip(c.Upstream), Target: clip(c.Target), Attempt: c.Attempt, Trace: entry.ParseTrace(c.TraceID),
 	}
-	if e.Time.IsZero() {
+	if e.Time.IsZero() || l.shared != nil { // what replicas share goes by the time that they share, not by one machine's
 		e.Time = l.cfg.Now()
 	}
 	if d != nil {
