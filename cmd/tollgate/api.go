@@ -22,6 +22,7 @@ func (p *process) apiRoutes(mux *http.ServeMux) {
 	})
 	p.keyRoutes(mux)
 	p.sinkRoutes(mux)
+	p.proofRoutes(mux)
 	(&queries.API{Index: p.index, Log: p.log, Ready: p.ledger.Ready}).Register(mux)
 	mux.HandleFunc("GET /api/v1/limits", func(w http.ResponseWriter, r *http.Request) { writeJSON(w, http.StatusOK, p.standings()) })
 	mux.HandleFunc("GET /api/v1/tail", p.tail)

@@ -76,21 +76,27 @@ func orDefault(text, otherwise string) string {
 	return text
 }
 
-// offline opens ledger and keys. Secrets of the config are not looked for: no call is made.
-func offline(ctx context.Context, src *settings.Source) (*operator, error) {
+// prepared reads what src means for a command. Secrets of the config are not looked for: no call is made.
+func prepared(src *settings.Source) (*settings.Setup, *price.Catalog, error) {
 	src.WithoutSecrets = true
 	catalog, err := price.Embedded()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s, err := settings.Prepare(src, catalog)
+	return s, catalog, err
+}
+
+// offline opens ledger and keys.
+func offline(ctx context.Context, src *settings.Source) (*operator, error) {
+	s, catalog, err := prepared(src)
 	if err != nil {
 		return nil, err
 	}
 	p := &process{version: version(), log: slog.New(slog.DiscardHandler), mask: &redact.Mask{}, catalog: catalog, wait: lockWait}
 	p.setup.Store(s)
 	undo := func() error { return p.close(context.WithoutCancel(ctx)) }
-	for _, step := range []func(context.Context) error{p.openDatabase, p.openLedger, p.openSinks, p.openKeys} {
+	for _, step := range []func(context.Context) error{p.openDatabase, p.openLedger, p.openSinks, p.openProof, p.openKeys} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, undo())
 		}

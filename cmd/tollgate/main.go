@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/tollgate/tollgate/cmd/tollgate/evidence"
 )
 
 func main() {
@@ -17,7 +19,7 @@ func main() {
 	if err == nil {
 		return
 	}
-	if !errors.Is(err, errSaid) {
+	if !errors.Is(err, errSaid) && !errors.Is(err, evidence.ErrBad) {
 		fmt.Fprintln(os.Stderr, "tollgate:", err)
 	}
 	os.Exit(1)

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tollgate/tollgate/cmd/tollgate/evidence"
 	"github.com/tollgate/tollgate/cmd/tollgate/settings"
 	"github.com/tollgate/tollgate/gate"
 	"github.com/tollgate/tollgate/internal/durable"
@@ -75,6 +76,7 @@ type process struct {
 	ledger    *ledger.Ledger
 	index     *index.Index
 	sinks     *sink.Set
+	proof     *evidence.Part
 	keys      *oauth.Keys
 	vault     oauth.Vault
 	gate      *gate.Gate
@@ -106,7 +108,7 @@ func (p *process) start(ctx context.Context, s *settings.Setup, doors ...func(co
 		}
 	}()
 	for _, step := range slices.Concat([]func(context.Context) error{
-		p.startTelemetry, p.openDatabase, p.openLedger, p.openSinks, p.openKeys, p.openGate, p.openModels, p.joinReplicas, p.openTools, p.startRetention,
+		p.startTelemetry, p.openDatabase, p.openLedger, p.openSinks, p.openProof, p.openKeys, p.openGate, p.openModels, p.joinReplicas, p.openTools, p.startRetention,
 	}, doors) {
 		if err := step(ctx); err != nil {
 			return err

@@ -51,7 +51,8 @@ func (out *Setup) Fixed() map[string]string {
 		"listen": out.Listen, "admin.listen": out.Admin, "public_url": out.PublicURL.String(), "data": out.Data,
 		"durability": string(out.Durability), "retention": out.Retention.String(), "index_retention": out.IndexRetention.String(), "timezone": out.Location.String(), "anonymous": out.Anonymous,
 		"hosts and origins": fmt.Sprint(out.Guard.Hosts, out.Guard.Origins),
-		"database":          "", "advertise": "", "offline": "",
+		"checkpoints":       out.Proof.Origin + " " + out.Proof.String(), "checkpoints.key": out.Proof.KeyRef,
+		"database": "", "advertise": "", "offline": "",
 	}
 	if r := out.Replica; r != nil {
 		all["database"], all["advertise"], all["offline"] = r.Place, r.Advertise, r.Offline.String()

@@ -32,6 +32,7 @@ func (out *Setup) Describe(w io.Writer, path string) int {
 	r := &report{out: w}
 	r.line("%s would serve agents on %s (%s), operators on %s", path, out.Listen, out.PublicURL, cmp.Or(out.Admin, "the socket only"))
 	r.line("data in %s, durability %s, entries kept %s and listed %s, calendar windows in %s", out.Data, out.Durability, out.Retention, out.IndexRetention, out.Location)
+	r.line("checkpoints of the ledger signed %s", &out.Proof)
 	if c := out.Replica; c != nil {
 		r.line("one of several replicas: keys and limits in %s; the others reach this one at %s; without the database it goes on for %s", c.Place, c.Advertise, c.Offline)
 	}

@@ -63,6 +63,9 @@ type File struct {
 	// years at least. Default: as long as retention.
 	IndexRetention Days `yaml:"index_retention"`
 
+	// Checkpoints says how the ledger is proved: what is signed how often, and where the signatures go.
+	Checkpoints Checkpoints `yaml:"checkpoints"`
+
 	// Timezone is that of calendar windows (1d, 1w, 1M, 1Q, 1Y), such as Europe/Berlin. Default UTC.
 	Timezone string `yaml:"timezone"`
 

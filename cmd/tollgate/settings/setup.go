@@ -34,8 +34,9 @@ type Setup struct {
 	Guard          edge.Guard
 	Data           string
 	Durability     ledger.Durability
-	Retention      Days // of the journal's entries; 0: they stay
-	IndexRetention Days // of calls in the index; 0: they stay
+	Retention      Days  // of the journal's entries; 0: they stay
+	IndexRetention Days  // of calls in the index; 0: they stay
+	Proof          Proof // how the ledger is proved
 	Location       *time.Location
 	Anonymous      string
 	Replica        *Replica // nil: the gateway stands alone
@@ -70,6 +71,7 @@ func Prepare(s *Source, catalog *price.Catalog) (*Setup, error) {
 	}
 	out.addresses(s)
 	out.storage(s)
+	out.checkpoints(s)
 	out.replicas(s)
 	out.providers(s, catalog)
 	out.aliases(s)

@@ -25,7 +25,8 @@ func (s *Store) sign(ctx context.Context, head Head, c *proof.Checkpoint, note [
 		if n != 1 {
 			return ErrMoved
 		}
-		_, err = tx.Exec(ctx, "INSERT INTO proof_checkpoints (number, size, time, note) VALUES (?, ?, ?, ?)", signed.Number, signed.Size, signed.Time.Unix(), string(note))
+		_, err = tx.Exec(ctx, "INSERT INTO proof_checkpoints (number, size, time, verifier, note) VALUES (?, ?, ?, ?, ?)",
+			signed.Number, signed.Size, signed.Time.Unix(), verifier, string(note))
 		return err
 	})
 }
@@ -56,6 +57,29 @@ func (s *Store) checkpoints(ctx context.Context, where string, args ...any) (out
 			out = append(out, one)
 			return err
 		}, "SELECT number, size, time, note FROM proof_checkpoints "+where, args...)
+	})
+	return out, err
+}
+
+// Signer is a key that has signed checkpoints.
+type Signer struct {
+	Verifier string    `json:"verifier"`
+	Since    time.Time `json:"since"` // when it signed first
+	Size     int64     `json:"size"`  // over so many entries
+}
+
+// Signers lists the keys that have signed, in the order they came into force.
+func (s *Store) Signers(ctx context.Context) (out []Signer, err error) {
+	err = s.db.tx(ctx, func(ctx context.Context, tx statements) error {
+		out = nil
+		return tx.Each(ctx, func(scan func(...any) error) error {
+			var one Signer
+			var at, number int64
+			err := scan(&one.Verifier, &one.Size, &at, &number)
+			one.Since = time.Unix(at, 0).UTC()
+			out = append(out, one)
+			return err
+		}, "SELECT verifier, min(size), min(time), min(number) FROM proof_checkpoints GROUP BY verifier ORDER BY min(number)")
 	})
 	return out, err
 }

@@ -42,7 +42,7 @@ CREATE TABLE proof_batches (
 	"CREATE INDEX proof_batches_at ON proof_batches (at)",
 	"CREATE INDEX proof_batches_pending ON proof_batches (replica, turn) WHERE at IS NULL",
 	"CREATE TABLE proof_nodes (level INTEGER NOT NULL, n INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (level, n)) STRICT",
-	"CREATE TABLE proof_checkpoints (number INTEGER PRIMARY KEY, size INTEGER NOT NULL, time INTEGER NOT NULL, note TEXT NOT NULL) STRICT",
+	"CREATE TABLE proof_checkpoints (number INTEGER PRIMARY KEY, size INTEGER NOT NULL, time INTEGER NOT NULL, verifier TEXT NOT NULL, note TEXT NOT NULL) STRICT",
 	"CREATE TABLE proof_exports (target TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT",
 }
 
