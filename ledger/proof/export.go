@@ -128,7 +128,7 @@ func (r *renderer) entry(w journal.Writer, frame *journal.Raw) []byte {
 		r.writer, r.name = w, uuid.UUID(w).String()
 	}
 	e.Writer, e.Seq = r.name, frame.Seq
-	b, err := json.Marshal(&e)
+	b, err := e.MarshalJSON() // json.Marshal would check and copy it once more
 	if err != nil {
 		return []byte("null")
 	}

@@ -219,6 +219,9 @@ func (v *verifier) takeEntry(line []byte) error {
 		return v.named(&raw, v.fault(Edited, "its frame is not the one that its hash was made of"))
 	}
 	s := v.writers[l.writer]
+	if s == nil && l.index > v.tree.Size() {
+		return v.skipped(l.index)
+	}
 	if s == nil {
 		return v.named(&raw, v.fault(Edited, "its writer %s is not announced", uuid.UUID(l.writer)))
 	}
@@ -277,13 +280,18 @@ func (v *verifier) diagnose(raw journal.Raw, s *standing) error {
 		}
 		return v.named(&raw, v.fault(Edited, "%s", text))
 	case index > v.tree.Size():
-		f := v.fault(Removed, "entry %d follows", index)
-		if v.later(func(l *entryLine, _ journal.Raw) bool { return l.index == f.Index }) {
-			f.Kind, f.Text = Reordered, fmt.Sprintf("entry %d stands in its place and it comes later", index)
-		}
-		return f
+		return v.skipped(index)
 	}
 	return v.named(&raw, v.fault(Edited, "it says that its index is %d", index))
+}
+
+// skipped is the fault of an entry of a higher index standing where the next one belongs.
+func (v *verifier) skipped(index int64) *Fault {
+	f := v.fault(Removed, "entry %d follows", index)
+	if v.later(func(l *entryLine, _ journal.Raw) bool { return l.index == f.Index }) {
+		f.Kind, f.Text = Reordered, fmt.Sprintf("entry %d stands in its place and it comes later", index)
+	}
+	return f
 }
 
 // missing is the fault of the sequences from first to last of w not being here: they come later, or not at all.

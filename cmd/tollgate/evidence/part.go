@@ -82,7 +82,7 @@ func Open(ctx context.Context, cfg Config) (*Part, error) {
 	}
 	p.log = sequencer.New(sequencer.Config{
 		Store: p.store, Replica: p.replica, Duty: p.duty(), Keys: p.keys, Frames: p.frames,
-		Every: cfg.Setup.Proof.Every, Entries: cfg.Setup.Proof.Entries, Seen: p.file(seenFile),
+		Every: cfg.Setup.Proof.Every, Entries: cfg.Setup.Proof.Entries, Seen: p.file(seenFile), Beside: cfg.Ledger == nil,
 		Signed: func() { p.publisher.Wake() }, Log: cfg.Log,
 	})
 	p.publisher = publish.New(publish.Config{

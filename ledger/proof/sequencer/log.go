@@ -40,7 +40,8 @@ type Config struct {
 
 	Every   time.Duration // between checkpoints while entries are written
 	Entries int64         // so many entries make a checkpoint before its time
-	Seen    string        // the file that keeps the newest checkpoint signed or seen
+	Seen    string        // the file that keeps the newest checkpoint signed or seen; empty: none
+	Beside  bool          // another process may keep Seen now: it is read and not written
 
 	Signed func() // a checkpoint was signed or seen; it must not block. nil: nobody listens
 	Log    *slog.Logger

@@ -152,7 +152,7 @@ func (l *Log) remember(ctx context.Context, s Signed, seen []byte) error {
 	if s.Number == 0 {
 		return nil
 	}
-	if !bytes.Equal(s.Note, seen) && l.cfg.Seen != "" {
+	if !bytes.Equal(s.Note, seen) && l.cfg.Seen != "" && !l.cfg.Beside {
 		if err := durable.WriteFile(l.cfg.Seen, s.Note, 0o600); err != nil {
 			return fmt.Errorf("keep the newest checkpoint: %w", err)
 		}

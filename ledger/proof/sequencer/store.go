@@ -223,9 +223,10 @@ func (s *Store) Ship(ctx context.Context, b *Batch, from, end journal.Position) 
 		if turn < 0 {
 			return ErrMoved
 		}
-		copied := false
-		err = tx.Each(ctx, func(scan func(...any) error) error { copied = true; return nil }, "SELECT 1 FROM proof_batches WHERE writer = ? AND replica <> ? LIMIT 1", b.Writer[:], b.Replica)
-		if err == nil && copied {
+		replica := b.Replica
+		err = tx.Each(ctx, func(scan func(...any) error) error { return scan(&replica) },
+			"SELECT replica FROM proof_batches WHERE writer = ? ORDER BY seq DESC LIMIT 1", b.Writer[:])
+		if err == nil && replica != b.Replica {
 			err = ErrCopied
 		}
 		if err != nil {
