@@ -434,7 +434,7 @@ func (d *desk) sql(statement string) {
 	if d.db != nil {
 		_, err = d.db.Exec(d.t.Context(), statement)
 	} else {
-		_, err = d.store.database.(*file).db.ExecContext(d.t.Context(), statement)
+		_, err = d.store.tables().Exec(d.t.Context(), statement)
 	}
 	if err != nil {
 		d.t.Fatal(err)

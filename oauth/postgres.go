@@ -4,14 +4,13 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tollgate/tollgate/internal/postgres"
+	"github.com/tollgate/tollgate/ledger/tables"
 )
 
 const (
@@ -47,29 +46,30 @@ CREATE TABLE keys_gateways (id text PRIMARY KEY, version bigint NOT NULL, at tim
 
 // shared is a PostgreSQL database: the keys of several gateways.
 type shared struct {
-	db      *postgres.DB
+	pg      *postgres.DB
+	db      *tables.DB    // on pg
 	self    string        // the row of this process in keys_gateways; empty: it takes no calls
 	silence time.Duration // how long after a word of this process a change may not be in force there
 }
 
 // openShared prepares the tables. It refuses a database whose digests were made with another pepper.
-func openShared(ctx context.Context, db *postgres.DB, h *hasher) (*shared, error) {
-	if err := db.Migrate(ctx, "keys", sharedSteps); err != nil {
+func openShared(ctx context.Context, pg *postgres.DB, h *hasher) (*shared, error) {
+	if err := pg.Migrate(ctx, "keys", sharedSteps); err != nil {
 		return nil, err
 	}
-	s, pepper := &shared{db: db}, h.check()
+	s, pepper := &shared{pg: pg, db: tables.Shared(pg)}, h.check()
 	var stored []byte
-	err := db.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "INSERT INTO keys_state (id, version, pepper) VALUES (1, 0, $1) ON CONFLICT (id) DO NOTHING", pepper[:]); err != nil {
+	err := s.db.Tx(ctx, func(ctx context.Context, tx *tables.Tx) error {
+		if _, err := tx.Exec(ctx, "INSERT INTO keys_state (id, version, pepper) VALUES (1, 0, ?) ON CONFLICT (id) DO NOTHING", pepper[:]); err != nil {
 			return err
 		}
-		return tx.QueryRow(ctx, "SELECT pepper FROM keys_state WHERE id = 1").Scan(&stored)
+		return tx.Row(ctx, "SELECT pepper FROM keys_state WHERE id = 1").Scan(&stored)
 	})
-	if err != nil {
-		return nil, err
+	if err == nil && subtle.ConstantTimeCompare(stored, pepper[:]) != 1 {
+		err = errors.New("the keys in the database were made with another secret_key: all its replicas have the same")
 	}
-	if subtle.ConstantTimeCompare(stored, pepper[:]) != 1 {
-		return nil, errors.New("the keys in the database were made with another secret_key: all its replicas have the same")
+	if err != nil {
+		return nil, errors.Join(err, s.db.Close())
 	}
 	return s, nil
 }
@@ -81,33 +81,32 @@ func (s *shared) serve(ctx context.Context, silence time.Duration) error {
 	return s.applied(ctx, 0)
 }
 
-// change takes the row of keys_state first: changes come one after the other, and their versions in that order.
-func (s *shared) change(ctx context.Context, fn func(context.Context, transaction) error) (version int64, err error) {
-	err = s.db.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, "UPDATE keys_state SET version = version + 1 WHERE id = 1 RETURNING version").Scan(&version); err != nil {
-			return err
-		}
-		if err := fn(ctx, sharedTx{tx}); err != nil {
-			return err
-		}
-		return s.db.Notify(ctx, tx, keysChannel, "")
-	})
-	return version, err
-}
+func (s *shared) tables() *tables.DB { return s.db }
 
-func (s *shared) read(ctx context.Context, fn func(context.Context, transaction) error) error {
-	return s.db.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error { return fn(ctx, sharedTx{tx}) })
+// change takes the row of keys_state first: changes come one after the other, and their versions in that order.
+func (s *shared) change(ctx context.Context, fn func(context.Context, *tables.Tx) error) (version int64, err error) {
+	err = s.db.Tx(ctx, func(ctx context.Context, tx *tables.Tx) error {
+		if err := tx.Row(ctx, "UPDATE keys_state SET version = version + 1 WHERE id = 1 RETURNING version").Scan(&version); err != nil {
+			return err
+		}
+		return fn(ctx, tx)
+	})
+	if err == nil {
+		// Whoever is not told finds out when it looks.
+		_ = s.pg.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error { return s.pg.Notify(ctx, tx, keysChannel, "") })
+	}
+	return version, err
 }
 
 func (s *shared) version(ctx context.Context) (v int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()
-	err = s.db.QueryRow(ctx, "SELECT version FROM keys_state WHERE id = 1").Scan(&v)
+	err = s.pg.QueryRow(ctx, "SELECT version FROM keys_state WHERE id = 1").Scan(&v)
 	return v, err
 }
 
 func (s *shared) listen(ctx context.Context, wake func()) {
-	s.db.Listen(ctx, keysChannel, func(string) { wake() })
+	s.pg.Listen(ctx, keysChannel, func(string) { wake() })
 }
 
 func (s *shared) applied(ctx context.Context, version int64) error {
@@ -116,7 +115,7 @@ func (s *shared) applied(ctx context.Context, version int64) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()
-	_, err := s.db.Exec(ctx, `INSERT INTO keys_gateways (id, version, at, silence) VALUES ($1, $2, now(), $3)
+	_, err := s.pg.Exec(ctx, `INSERT INTO keys_gateways (id, version, at, silence) VALUES ($1, $2, now(), $3)
 		ON CONFLICT (id) DO UPDATE SET version = excluded.version, at = excluded.at`, s.self, version, s.silence)
 	return err
 }
@@ -125,52 +124,17 @@ func (s *shared) applied(ctx context.Context, version int64) error {
 func (s *shared) confirmed(ctx context.Context, version int64) (all bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()
-	err = s.db.QueryRow(ctx, "SELECT NOT EXISTS (SELECT 1 FROM keys_gateways WHERE id <> $1 AND version < $2 AND at + silence > now())", s.self, version).Scan(&all)
+	err = s.pg.QueryRow(ctx, "SELECT NOT EXISTS (SELECT 1 FROM keys_gateways WHERE id <> $1 AND version < $2 AND at + silence > now())", s.self, version).Scan(&all)
 	return all, err
 }
 
 // close takes this process out of those that changes are confirmed by. When the database cannot be told, silence tells in
 // time. The connection is its opener's.
 func (s *shared) close() error {
-	if s.self == "" {
-		return nil
+	if s.self != "" {
+		ctx, cancel := context.WithTimeout(context.Background(), queryTime)
+		defer cancel()
+		_, _ = s.pg.Exec(ctx, "DELETE FROM keys_gateways WHERE id = $1 OR at < now() - $2::interval", s.self, forgetAfter)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), queryTime)
-	defer cancel()
-	_, _ = s.db.Exec(ctx, "DELETE FROM keys_gateways WHERE id = $1 OR at < now() - $2::interval", s.self, forgetAfter)
-	return nil
-}
-
-// sharedTx is a transaction of a shared database.
-type sharedTx struct{ tx pgx.Tx }
-
-func (t sharedTx) exec(ctx context.Context, statement string, args ...any) (int64, error) {
-	tag, err := t.tx.Exec(ctx, numbered(statement), args...)
-	return tag.RowsAffected(), err
-}
-
-func (t sharedTx) each(ctx context.Context, query string, args []any, take func(scan func(...any) error) error) error {
-	found, err := t.tx.Query(ctx, numbered(query), args...)
-	if err != nil {
-		return err
-	}
-	defer found.Close()
-	for found.Next() {
-		if err := take(found.Scan); err != nil {
-			return err
-		}
-	}
-	return found.Err()
-}
-
-// numbered writes the arguments of a statement as PostgreSQL wants them: $1 for the first ?. The store's statements have no
-// other question marks.
-func numbered(statement string) string {
-	var b strings.Builder
-	parts := strings.Split(statement, "?")
-	b.WriteString(parts[0])
-	for i, part := range parts[1:] {
-		b.WriteString("$" + strconv.Itoa(i+1) + part)
-	}
-	return b.String()
+	return s.db.Close()
 }

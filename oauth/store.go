@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"time"
+
+	"github.com/tollgate/tollgate/ledger/tables"
 )
 
 // store keeps minted keys in a database. It holds digests, never a secret. Several processes may have it open; each change
@@ -13,13 +15,12 @@ import (
 // are JSON. A name is free again once its key is revoked; the id is not.
 type store struct{ database }
 
-// database is what a store needs of one. There are two kinds: a file for one gateway, a server for several.
+// database is where the tables are. There are two kinds: a file for one gateway, a server for several.
 type database interface {
+	tables() *tables.DB
 	// change runs fn in a transaction and tells other processes of it. The version is what theirs will be, at least, when
 	// they have seen it.
-	change(ctx context.Context, fn func(ctx context.Context, tx transaction) error) (version int64, err error)
-	// read runs fn, which changes nothing.
-	read(ctx context.Context, fn func(ctx context.Context, tx transaction) error) error
+	change(ctx context.Context, fn func(ctx context.Context, tx *tables.Tx) error) (version int64, err error)
 	// version is a number that changes whenever another process has changed the keys. It is read before them.
 	version(ctx context.Context) (int64, error)
 	// listen calls wake soon after another process has changed the keys, as far as the database can tell of it, until ctx
@@ -30,13 +31,6 @@ type database interface {
 	// confirmed reports whether that version is in force in every process that takes calls.
 	confirmed(ctx context.Context, version int64) (bool, error)
 	close() error
-}
-
-// transaction is what the statements of a store run in. They are written with ? for their arguments.
-type transaction interface {
-	// exec returns how many rows were changed.
-	exec(ctx context.Context, statement string, args ...any) (int64, error)
-	each(ctx context.Context, query string, args []any, take func(scan func(...any) error) error) error
 }
 
 // row is a stored key.
@@ -55,30 +49,25 @@ type storedSecret struct {
 // is revoked or rotated in between, some secret is missing until it is loaded again.
 func (s *store) load(ctx context.Context) (rows []row, err error) {
 	at := map[string]int{}
-	err = s.read(ctx, func(ctx context.Context, tx transaction) error {
-		rows = nil
-		clear(at)
-		err := tx.each(ctx, `SELECT id, name, customer, team, "user", tags, limits, tools, models, created, expires, revoked
-			FROM keys_minted ORDER BY rowid`, nil, func(scan func(...any) error) error {
-			k, err := scanKey(scan)
-			if err != nil {
-				return err
-			}
-			at[k.ID] = len(rows)
-			rows = append(rows, row{key: k})
-			return nil
-		})
+	err = s.tables().Each(ctx, func(scan func(...any) error) error {
+		k, err := scanKey(scan)
 		if err != nil {
 			return err
 		}
-		return tx.each(ctx, "SELECT digest, key_id, shown, until FROM keys_secrets ORDER BY rowid", nil, func(scan func(...any) error) error {
-			id, x, err := scanSecret(scan)
-			if i, ok := at[id]; ok && err == nil && x.digest != (digest{}) { // else it is no secret of any key
-				rows[i].add(x)
-			}
-			return err
-		})
-	})
+		at[k.ID] = len(rows)
+		rows = append(rows, row{key: k})
+		return nil
+	}, `SELECT id, name, customer, team, "user", tags, limits, tools, models, created, expires, revoked FROM keys_minted ORDER BY rowid`)
+	if err != nil {
+		return nil, err
+	}
+	err = s.tables().Each(ctx, func(scan func(...any) error) error {
+		id, x, err := scanSecret(scan)
+		if i, ok := at[id]; ok && err == nil && x.digest != (digest{}) { // else it is no secret of any key
+			rows[i].add(x)
+		}
+		return err
+	}, "SELECT digest, key_id, shown, until FROM keys_secrets ORDER BY rowid")
 	return rows, err
 }
 
@@ -125,8 +114,8 @@ func (s *store) insert(ctx context.Context, k *Key, x storedSecret) (inserted bo
 	if err != nil {
 		return false, err
 	}
-	_, err = s.change(ctx, func(ctx context.Context, tx transaction) error {
-		n, err := tx.exec(ctx, `INSERT INTO keys_minted (id, name, customer, team, "user", tags, limits, tools, models, created, expires, revoked)
+	_, err = s.change(ctx, func(ctx context.Context, tx *tables.Tx) error {
+		n, err := tx.Exec(ctx, `INSERT INTO keys_minted (id, name, customer, team, "user", tags, limits, tools, models, created, expires, revoked)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT (name) WHERE revoked = 0 DO NOTHING`,
 			k.ID, k.Name, k.Customer, k.Team, k.User, tags, limits, k.Tools, k.Models, millis(k.Created), millis(k.Expires))
 		if inserted = n == 1; err != nil || !inserted {
@@ -137,18 +126,18 @@ func (s *store) insert(ctx context.Context, k *Key, x storedSecret) (inserted bo
 	return inserted && err == nil, err
 }
 
-func insertSecret(ctx context.Context, tx transaction, id string, x storedSecret, now time.Time) error {
-	_, err := tx.exec(ctx, "INSERT INTO keys_secrets (digest, key_id, shown, created, until) VALUES (?, ?, ?, ?, 0)", x.digest[:], id, x.shown, millis(now))
+func insertSecret(ctx context.Context, tx *tables.Tx, id string, x storedSecret, now time.Time) error {
+	_, err := tx.Exec(ctx, "INSERT INTO keys_secrets (digest, key_id, shown, created, until) VALUES (?, ?, ?, ?, 0)", x.digest[:], id, x.shown, millis(now))
 	return err
 }
 
 // revoke marks a key revoked and forgets its secrets. Of one that is not there or already revoked nothing changes.
 func (s *store) revoke(ctx context.Context, id string, now time.Time) (version int64, err error) {
-	return s.change(ctx, func(ctx context.Context, tx transaction) error {
-		if _, err := tx.exec(ctx, "UPDATE keys_minted SET revoked = ? WHERE id = ? AND revoked = 0", millis(now), id); err != nil {
+	return s.change(ctx, func(ctx context.Context, tx *tables.Tx) error {
+		if _, err := tx.Exec(ctx, "UPDATE keys_minted SET revoked = ? WHERE id = ? AND revoked = 0", millis(now), id); err != nil {
 			return err
 		}
-		_, err := tx.exec(ctx, "DELETE FROM keys_secrets WHERE key_id = ?", id)
+		_, err := tx.Exec(ctx, "DELETE FROM keys_secrets WHERE key_id = ?", id)
 		return err
 	})
 }
@@ -156,19 +145,19 @@ func (s *store) revoke(ctx context.Context, id string, now time.Time) (version i
 // rotate gives a key another secret; those it has count until graceEnd at most. It reports false if the key is not there
 // or revoked.
 func (s *store) rotate(ctx context.Context, id string, x storedSecret, now, graceEnd time.Time) (there bool, version int64, err error) {
-	version, err = s.change(ctx, func(ctx context.Context, tx transaction) error {
+	version, err = s.change(ctx, func(ctx context.Context, tx *tables.Tx) error {
 		there = false
-		err := tx.each(ctx, "SELECT id FROM keys_minted WHERE id = ? AND revoked = 0", []any{id}, func(scan func(...any) error) error {
+		err := tx.Each(ctx, func(scan func(...any) error) error {
 			there = true
 			return scan(new(string))
-		})
+		}, "SELECT id FROM keys_minted WHERE id = ? AND revoked = 0", id)
 		if err != nil || !there {
 			return err
 		}
-		if _, err := tx.exec(ctx, "DELETE FROM keys_secrets WHERE key_id = ? AND until > 0 AND until <= ?", id, millis(now)); err != nil {
+		if _, err := tx.Exec(ctx, "DELETE FROM keys_secrets WHERE key_id = ? AND until > 0 AND until <= ?", id, millis(now)); err != nil {
 			return err
 		}
-		if _, err := tx.exec(ctx, "UPDATE keys_secrets SET until = ? WHERE key_id = ? AND (until = 0 OR until > ?)", millis(graceEnd), id, millis(graceEnd)); err != nil {
+		if _, err := tx.Exec(ctx, "UPDATE keys_secrets SET until = ? WHERE key_id = ? AND (until = 0 OR until > ?)", millis(graceEnd), id, millis(graceEnd)); err != nil {
 			return err
 		}
 		return insertSecret(ctx, tx, id, x, now)

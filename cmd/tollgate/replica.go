@@ -138,8 +138,8 @@ func (p *process) meterReplicas() (err error) {
 		return one
 	}
 	contact := gauge("tollgate.replica.contact", "{replica}", "1 while this replica is in contact with the database and may serve, else 0.")
+	silence := gauge("tollgate.replica.silence", "ms", "Since the last heartbeat that the database has answered was sent.")
 	others := gauge("tollgate.replica.others", "{replica}", "Other replicas that can be reached.")
-	lag := gauge("tollgate.index.lag", "ms", "How far the index is behind this replica's journal.")
 	requests, problem := p.telemetry.Meter.Int64ObservableCounter("tollgate.replica.requests", metric.WithUnit("{request}"),
 		metric.WithDescription("Requests that belong to one replica and came to another: forwarded, lost, taken, refused."))
 	if err = errors.Join(err, problem); err != nil {
@@ -151,14 +151,16 @@ func (p *process) meterReplicas() (err error) {
 			in = 0
 		}
 		o.ObserveInt64(contact, in)
+		if d, ok := p.lease.Silent(); ok {
+			o.ObserveInt64(silence, d.Milliseconds())
+		}
 		o.ObserveInt64(others, int64(p.roster.Others()))
-		o.ObserveInt64(lag, p.index.Lag().Milliseconds())
 		c := p.peers.Counts()
 		for way, n := range map[string]int64{"forwarded": c.Forwarded, "lost": c.Lost, "taken": c.Taken, "refused": c.Refused} {
 			o.ObserveInt64(requests, n, metric.WithAttributes(attribute.String("way", way)))
 		}
 		return nil
-	}, contact, others, lag, requests)
+	}, contact, silence, others, requests)
 	if err != nil {
 		return fmt.Errorf("metrics of replicas: %w", err)
 	}

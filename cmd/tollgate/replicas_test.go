@@ -417,8 +417,10 @@ func TestRequestsFindTheirReplica(t *testing.T) {
 		t.Errorf("%d %s, %v", status, got, err)
 	}
 	_, metrics, err := request("GET", b.admin+"/metrics", "")
-	if err != nil || !strings.Contains(metrics, "tollgate_replica_contact") || !strings.Contains(metrics, `way="forwarded"`) {
-		t.Errorf("metrics lack the replica: %v", err)
+	for _, want := range []string{"tollgate_replica_contact", "tollgate_replica_silence", "tollgate_replica_others", "tollgate_index_lag", `way="forwarded"`} {
+		if err != nil || !strings.Contains(metrics, want) {
+			t.Errorf("metrics lack %s: %v", want, err)
+		}
 	}
 	a.kill()
 	until(t, "the end of the session", func() bool {

@@ -33,7 +33,7 @@ var mayImport = map[string][]string{
 var onlyBy = map[string][]string{
 	"github.com/mark3labs/mcp-go":         {"mcp", "internal/mcptest"},
 	"github.com/expr-lang/expr":           {"policy"},
-	"modernc.org/sqlite":                  {"ledger", "oauth"},
+	"modernc.org/sqlite":                  {"ledger"},
 	"github.com/dgraph-io/ristretto/v2":   {"oauth", "policy", "mcp", "llm"},
 	"github.com/jackc/pgx/v5":             {"internal/postgres", "ledger", "oauth"},
 	"github.com/spf13/cobra":              {"cmd"},
