@@ -40,7 +40,7 @@ chaos: build ## replicas, database, disks and clocks are broken under 200 worker
 	$(GO) run ./conformance/chaos -seed $(SEED) -minutes $(MINUTES)
 
 conformance: build ## real servers, real client libraries; installs them with npm and pip into .cache
-	CONFORMANCE=1 $(GO) test -count=1 -timeout 20m $(TESTFLAGS) ./conformance
+	CONFORMANCE=1 $(GO) test -count=1 -timeout 20m $(TESTFLAGS) ./conformance ./conformance/receivers
 
 fuzz: ## every fuzz target for FUZZTIME
 	@set -e; grep -rl --include='*_test.go' '^func Fuzz' . | while read -r f; do for t in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' "$$f"); do \

@@ -42,3 +42,27 @@ func Build(ctx context.Context, root string, log io.Writer, pkg string) (string,
 	program := filepath.Join(root, ".cache", "go", path.Base(pkg))
 	return program, command(ctx, root, log, "go", "build", "-o", program, pkg)
 }
+
+// BuildModule builds the program of a module that lies in dir, below root and apart from this one, into .cache/go and
+// returns where it is.
+func BuildModule(ctx context.Context, root string, log io.Writer, dir string) (string, error) {
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return "", err
+	}
+	program := filepath.Join(root, ".cache", "go", path.Base(dir))
+	fmt.Fprintf(log, "go: building %s into %s\n", dir, program)
+	return program, command(ctx, filepath.Join(root, dir), log, "go", "build", "-o", program, ".")
+}
+
+// Debian is where a program of a Debian package is, which is installed when it is missing and this user may.
+func Debian(ctx context.Context, log io.Writer, program string, packages ...string) (string, error) {
+	if _, err := os.Stat(program); err == nil {
+		return program, nil
+	}
+	fmt.Fprintf(log, "apt: installing %s\n", strings.Join(packages, " "))
+	if err := command(ctx, os.TempDir(), log, "apt-get", append([]string{"install", "-y", "-qq", "--no-install-recommends"}, packages...)...); err != nil {
+		return "", fmt.Errorf("%s is not there and cannot be installed: %w", program, err)
+	}
+	return program, nil
+}
