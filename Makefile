@@ -4,13 +4,14 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VULNCHECK   = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 TESTFLAGS  ?=
 FUZZTIME   ?= 10s
+INDEX_ENTRIES ?= 10000000
 # Of make chaos: 0 takes a seed by the clock.
 SEED       ?= 0
 MINUTES    ?= 10
 # The packages where a data race would cost money or leak a secret.
 CORE        = ./policy/... ./ledger/... ./gate/... ./oauth/... ./llm/... ./mcp/... ./sandbox/... ./internal/...
 
-.PHONY: run build test race check bench chaos conformance fuzz try-real-model clean
+.PHONY: run build test race check bench bench-index chaos conformance fuzz try-real-model clean
 
 run: build ## start the gateway: the starter when there is no ./tollgate.yaml
 	./bin/tollgate serve
@@ -32,6 +33,9 @@ check: ## formatting, vet, staticcheck, the rules of the house, known vulnerabil
 	$(GO) test -count=1 ./conformance/house
 	@if curl -fsS -m 10 -o /dev/null https://vuln.go.dev/index/db.json; then $(GO) run $(VULNCHECK) ./...; \
 	else echo "SKIPPED: govulncheck, its database cannot be reached from here"; fi
+
+bench-index: ## ten million entries in the index, in SQLite and in PostgreSQL, and what people ask of them: needs 25 GB and half an hour
+	TOLLGATE_INDEX_ENTRIES=$(INDEX_ENTRIES) $(GO) test -v -run '^$$' -bench Scale -benchtime 1x -timeout 3h ./ledger/index
 
 bench: build ## in-process benchmarks, then the gateway against a direct call and nginx; writes BENCHMARKS.md
 	$(GO) run ./conformance/bench

@@ -16,8 +16,10 @@ import (
 )
 
 const (
-	// batchMax bounds a transaction: about 20 ms of work, in which queries go on.
-	batchMax = 1000
+	// batchMax bounds a transaction: about 20 ms of work, in which queries go on. After one that was full the index is behind,
+	// and batchBehind bounds the next: the same rows of use and pages of indexes are then written fewer times.
+	batchMax    = 1000
+	batchBehind = 5000
 	// flushGap is how long batches gather when entries keep coming: the start and the end of most calls to tools then fall
 	// into one, and are one row that is written once. Whoever waits in CatchUp does not wait for it.
 	flushGap = 100 * time.Millisecond
@@ -140,7 +142,14 @@ func (ix *Index) step(ctx context.Context, r *ledger.Reader) (more bool, err err
 		ix.seqs[w.Writer] = w.To
 	}
 	ix.settle(nil)
-	return b.Size == ix.most, torn
+	more = b.Size >= ix.most
+	if ix.most >= batchMax { // else a test has set it
+		ix.most = batchMax
+		if more {
+			ix.most = batchBehind
+		}
+	}
+	return more, torn
 }
 
 // gather fills the batch. torn is a frame that does not hold, which ends it.
