@@ -70,13 +70,13 @@ func startRunning(t *testing.T, limit string) *running {
 	return startRunningIn(t, t.TempDir(), limit)
 }
 
-// startRunningIn keeps its files and data in dir.
-func startRunningIn(t *testing.T, dir, limit string) *running {
+// startRunningIn keeps its files and data in dir. more are lines of its config.
+func startRunningIn(t *testing.T, dir, limit string, more ...string) *running {
 	t.Helper()
 	model := httptest.NewServer(demo.New(time.Now, 0))
 	t.Cleanup(model.Close)
 	r := &running{path: filepath.Join(dir, "tollgate.yaml"), logs: new(logs)}
-	r.write(t, "tollgate.yaml", strings.NewReplacer("MODEL", model.URL, "LIMIT", limit).Replace(config))
+	r.write(t, "tollgate.yaml", strings.NewReplacer("MODEL", model.URL, "LIMIT", limit).Replace(config)+strings.Join(more, "\n"))
 	r.write(t, "dev.key", devKey)
 	r.write(t, "policies/base.yaml", `{version: 1, rules: [{id: all, effect: allow, tools: ["*"], models: ["*"]}]}`)
 	catalog, err := price.Embedded()
