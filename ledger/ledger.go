@@ -17,6 +17,7 @@ import (
 	"github.com/tollgate/tollgate/ledger/entry"
 	"github.com/tollgate/tollgate/ledger/journal"
 	"github.com/tollgate/tollgate/ledger/limits"
+	"github.com/tollgate/tollgate/ledger/refusals"
 	"github.com/tollgate/tollgate/ledger/retention"
 	"github.com/tollgate/tollgate/policy"
 )
@@ -46,6 +47,8 @@ type Config struct {
 
 	Storage      durable.Dir // what Dir stands for; tests break it. nil: the disk
 	SegmentBytes int64       // size of the journal's files; 0: 64 MiB
+
+	SyncTook func(time.Duration) // gets how long each sync of the disk took; nil: nobody asks
 }
 
 // Level is where on a principal's path a limit is attached.
@@ -82,7 +85,7 @@ type Ledger struct {
 	recovery Recovery
 	macs     digesters
 	drafts   sync.Pool // *draft
-	turned   turnedAway
+	turned   *refusals.Sums
 	keeps    retention.Keeps
 	walking  sync.Mutex                        // held by whoever walks segments in the background
 	unnamed  atomic.Pointer[map[Scope][]Limit] // limits whose users have no pseudonym yet; nil: none, see SetLimits
@@ -113,7 +116,7 @@ func Open(cfg Config) (*Ledger, error) {
 	if l.cfg.Durability == Relaxed {
 		gather = relaxedGather
 	}
-	options := journal.Options{Writer: journal.Writer(NewID(l.cfg.Now())), SegmentBytes: cfg.SegmentBytes, Gather: gather}
+	options := journal.Options{Writer: journal.Writer(NewID(l.cfg.Now())), SegmentBytes: cfg.SegmentBytes, Gather: gather, SyncTook: cfg.SyncTook}
 	var from journal.Position
 	if l.book, from, err = restored(l.dir, l.cfg.Location); err != nil {
 		return nil, fmt.Errorf("open ledger %s: %w", cfg.Dir, err)
@@ -185,6 +188,8 @@ func prepare(cfg Config) (*Ledger, error) {
 		l.shared = caps.NewBook(&l.mu, l.tick, cfg.Pools.Elapsed)
 	}
 	l.macs.key = cfg.DigestKey
+	// An error means that the disk fails, which the calls of those who have a key tell louder.
+	l.turned = refusals.New(cfg.Now, func(e Entry) { _ = l.append(&draft{entry: e}) })
 	l.drafts.New = func() any { return &draft{wire: make([]byte, 0, 1024)} }
 	return l, nil
 }
@@ -272,13 +277,16 @@ func (l *Ledger) Recovery() Recovery { return l.recovery }
 // Ready returns nil, or an error wrapping ErrUnwritable that says why no call can be recorded now.
 func (l *Ledger) Ready() error { return l.unwritable(l.journal.Ready()) }
 
+// Stats is how the journal stands with its disk.
+func (l *Ledger) Stats() (journal.Stats, error) { return l.journal.Stats() }
+
 // Sync waits until all entries so far are on disk.
 func (l *Ledger) Sync(ctx context.Context) error { return l.unwritable(l.journal.Sync(ctx)) }
 
 // Close syncs and closes. Reservations still open are left to the next start. What this replica may take of shared limits
 // is given back, but for what its calls have taken.
 func (l *Ledger) Close() error {
-	l.turned.flush(l)
+	l.turned.Flush()
 	l.once.Do(func() { close(l.closing) })
 	<-l.kept
 	if err := l.journal.Close(); err != nil {

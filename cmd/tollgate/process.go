@@ -25,6 +25,7 @@ import (
 	"github.com/tollgate/tollgate/ledger/index"
 	"github.com/tollgate/tollgate/ledger/lease"
 	"github.com/tollgate/tollgate/ledger/sink"
+	"github.com/tollgate/tollgate/ledger/watch"
 	"github.com/tollgate/tollgate/llm"
 	"github.com/tollgate/tollgate/llm/price"
 	"github.com/tollgate/tollgate/mcp"
@@ -153,10 +154,22 @@ func (p *process) openLedger(ctx context.Context) (err error) {
 			cfg.Pools = p.lease
 		}
 	}
+	if p.telemetry != nil {
+		if cfg.SyncTook, err = watch.Syncs(p.telemetry.Meter); err != nil {
+			return err
+		}
+	}
 	if p.ledger, err = unlocked(ctx, p.wait, func() (*ledger.Ledger, error) { return ledger.Open(cfg) }); err != nil {
 		return err
 	}
 	p.undoBy(func(context.Context) error { return p.ledger.Close() })
+	if p.telemetry != nil {
+		stop, err := watch.Observe(p.telemetry.Meter, p.ledger)
+		if err != nil {
+			return err
+		}
+		p.undoBy(func(context.Context) error { return stop() })
+	}
 	if r := p.ledger.Recovery(); r.Interrupted > 0 || r.Journal.CutBytes > 0 {
 		p.log.Warn("the ledger was mended", "calls_posted_as_interrupted", r.Interrupted, "bytes_cut", r.Journal.CutBytes, "segment", r.Journal.Segment, "reason", r.Journal.Reason)
 	}

@@ -47,6 +47,9 @@ type Options struct {
 	SegmentBytes int64         // a new segment is begun past this size; 0: 64 MiB
 	SegmentAge   time.Duration // and when entries older than this are in it; 0: a day
 	Gather       time.Duration // how long a payload may wait for its sync when nobody asks; 0: 20 ms
+
+	// SyncTook gets how long each sync of a group took, from the goroutine that syncs; nil: nobody asks.
+	SyncTook func(time.Duration)
 }
 
 // Ticket is a staged payload's place.
@@ -77,6 +80,7 @@ type Journal struct {
 	segmentBytes int64
 	segmentAge   time.Duration
 	gather       time.Duration
+	syncTook     func(time.Duration)
 
 	// syncing is held by whoever forces data or changes files, so that no two syncs overlap: an error that the kernel
 	// reports only once must not be lost between two of them.

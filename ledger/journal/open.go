@@ -50,10 +50,13 @@ func open(dir durable.Dir, from Position, o Options, each func(Frame) error) (*J
 	}
 	j := &Journal{
 		dir: dir, writer: o.Writer, segment: last,
-		segmentBytes: o.SegmentBytes, segmentAge: o.SegmentAge, gather: o.Gather,
+		segmentBytes: o.SegmentBytes, segmentAge: o.SegmentAge, gather: o.Gather, syncTook: o.SyncTook,
 		group: &group{done: make(chan struct{})},
 		now:   make(chan struct{}, 1), soon: make(chan struct{}, 1), lazy: make(chan struct{}, 1),
 		stop: make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{}),
+	}
+	if j.syncTook == nil {
+		j.syncTook = func(time.Duration) {}
 	}
 	if j.segmentBytes <= 0 {
 		j.segmentBytes = segmentBytesDefault

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/tollgate/tollgate/internal/durable"
 )
@@ -116,7 +117,9 @@ func (j *Journal) force() error {
 	j.writing.Unlock()
 
 	if err == nil && length > 0 {
+		begun := time.Now()
 		err = file.Sync()
+		took := time.Since(begun)
 		j.writing.Lock()
 		if err != nil {
 			err = j.rewind(err)
@@ -124,6 +127,7 @@ func (j *Journal) force() error {
 			j.advance(end, length)
 		}
 		j.writing.Unlock()
+		defer j.syncTook(took) // once nobody waits any more
 	}
 	if err == nil && cramped == nil {
 		j.failing.Store(false)
