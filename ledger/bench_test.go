@@ -17,11 +17,11 @@ import (
 	"github.com/tollgate/tollgate/policy"
 )
 
-// BenchmarkCall is the ledger's part of one call with four limits and 1.5 KB of arguments: Reserve and Post. At 64
-// callers each waits for its line to be synced where its durability says so.
+// BenchmarkCall is the ledger's part of one call with four limits and 1.5 KB of arguments: Reserve and Post. Each
+// caller waits for its line to be synced where its durability says so.
 func BenchmarkCall(b *testing.B) {
 	for _, durability := range []ledger.Durability{ledger.Overlap, ledger.Strict, ledger.Relaxed} {
-		for _, callers := range []int{1, 64} {
+		for _, callers := range []int{1, 64, 256} {
 			b.Run(fmt.Sprintf("%s/callers=%d", durability, callers), func(b *testing.B) {
 				l := benchLedger(b, durability)
 				c := toolCall()

@@ -1,0 +1,103 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"testing"
+
+	"github.com/tollgate/tollgate/internal/durable"
+)
+
+func benchJournal(b *testing.B) *Journal {
+	dir, err := durable.Disk(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	j, _, err := Open(dir, Position{}, Options{Writer: Writer{1}}, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { j.Close() })
+	return j
+}
+
+// BenchmarkAppend is an entry handed to the kernel, as a call with overlap or relaxed waits for it.
+func BenchmarkAppend(b *testing.B) {
+	j := benchJournal(b)
+	payload := make([]byte, 300)
+	b.ReportAllocs()
+	for b.Loop() {
+		t, err := j.Stage(payload)
+		if err == nil {
+			err = j.Flush(t)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		j.SyncLazily()
+	}
+}
+
+// BenchmarkGroupCommit is an entry that its caller waits for until it is on the disk, with others who do the same.
+func BenchmarkGroupCommit(b *testing.B) {
+	for _, callers := range []int{1, 64, 256} {
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
+			j := benchJournal(b)
+			payload := make([]byte, 300)
+			b.ReportAllocs()
+			b.SetParallelism(max(1, callers/runtime.GOMAXPROCS(0)))
+			commit := func() {
+				t, err := j.Stage(payload)
+				if err == nil {
+					err = j.Synced(context.Background(), t)
+				}
+				if err != nil {
+					b.Error(err)
+				}
+			}
+			if callers == 1 {
+				for b.Loop() {
+					commit()
+				}
+			} else {
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						commit()
+					}
+				})
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+		})
+	}
+}
+
+// BenchmarkFloor is what a group of 256 entries cannot cost less than: one write and one sync of so many bytes. Set
+// BenchmarkGroupCommit against it in the same run; both move with the machine and its disk.
+func BenchmarkFloor(b *testing.B) {
+	dir, err := durable.Disk(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	f, err := dir.Create("floor")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	const size = 64 << 20
+	if err := f.Reserve(size); err != nil {
+		b.Fatal(err)
+	}
+	group := make([]byte, 256*(frameBytes+300))
+	offset := int64(0)
+	for b.Loop() {
+		if _, err := f.WriteAt(group, offset); err != nil {
+			b.Fatal(err)
+		}
+		if err := f.Sync(); err != nil {
+			b.Fatal(err)
+		}
+		offset = (offset + int64(len(group))) % (size - int64(len(group)))
+	}
+	b.ReportMetric(256*float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+}
