@@ -25,7 +25,7 @@ type Report struct {
 	Open    int // reservations that nothing ends: calls under way, or cut by a crash since the last start
 	Cost    Nano
 	Tokens  int64
-	Cuts    int    // torn tails that starts have cut
+	Cuts    int    // torn tails that starts have cut, and damaged ends that were put aside
 	Removed uint64 // the segment up to whose end retention has removed the journal; 0: nothing was
 }
 
@@ -171,7 +171,7 @@ func (r *Report) count(e *Entry) {
 		r.Voided++
 	case e.Kind == Denied:
 		r.Denied++
-	case e.Kind == Admin && e.Action == RecoverAction:
+	case e.Kind == Admin && (e.Action == RecoverAction || e.Action == SalvageAction):
 		r.Cuts++
 	}
 }

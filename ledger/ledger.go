@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -228,9 +229,9 @@ func (l *Ledger) postInterrupted() error {
 	}
 	slices.SortFunc(open, func(a, b *hold) int { return slices.Compare(a.id[:], b.id[:]) })
 	now := l.cfg.Now()
-	cut := l.recovery.Journal.CutBytes > 0
-	if cut { // first, so that a segment behind a cut one begins with it: see journal.Recovery.Earlier
-		if _, err := l.journal.Stage(l.recovery.entry(now).Append(nil)); err != nil {
+	told := l.recovery.entries(now)
+	for i := range told { // first, so that a segment behind a cut one begins with them: see journal.Recovery.Earlier
+		if _, err := l.journal.Stage(told[i].Append(nil)); err != nil {
 			return err
 		}
 	}
@@ -246,7 +247,7 @@ func (l *Ledger) postInterrupted() error {
 		l.book.settle(h, settled(&e, h), now.UnixNano())
 	}
 	l.recovery.Interrupted = len(open)
-	if len(open) == 0 && !cut {
+	if len(open) == 0 && len(told) == 0 {
 		return nil
 	}
 	return l.journal.Sync(context.Background())
@@ -257,16 +258,26 @@ func heldQuantities(a limits.Amounts) Quantities {
 	return Quantities{OutputTokens: a.Tokens, Calls: a.Calls}
 }
 
-// entry is what the ledger itself tells of a journal that was cut.
-func (r *Recovery) entry(now time.Time) *Entry {
-	return &Entry{ID: NewID(now), Time: now, Kind: Admin, Action: RecoverAction, Who: Who{Key: byItself}, Target: r.Journal.Segment, Status: OK,
-		Detail: clip(fmt.Sprintf("%d bytes that did not hold were cut behind sequence %d of the writer before: %s", r.Journal.CutBytes, r.Journal.End.Seq, r.Journal.Reason))}
+// entries are what the ledger itself tells of a journal that was cut or salvaged.
+func (r *Recovery) entries(now time.Time) (out []Entry) {
+	j := &r.Journal
+	tell := func(action policy.Action, target, detail string) {
+		out = append(out, Entry{ID: NewID(now), Time: now, Kind: Admin, Action: action, Who: Who{Key: byItself}, Target: target, Status: OK,
+			Detail: clip(fmt.Sprintf("behind sequence %d of the writer before: %s", j.End.Seq, detail))})
+	}
+	if j.CutBytes > 0 {
+		tell(RecoverAction, j.Segment, fmt.Sprintf("%d bytes that did not hold were cut: %s", j.CutBytes, j.Reason))
+	}
+	if len(j.Damaged) > 0 {
+		tell(SalvageAction, j.Damaged[0], "what was damaged was put aside as "+strings.Join(j.Damaged, ", "))
+	}
+	return out
 }
 
 // advised adds to damage what can be done about it.
 func advised(err error) error {
 	if _, damaged := errors.AsType[*journal.TornError](err); damaged {
-		return fmt.Errorf("%w; restore the directory from a backup", err)
+		return fmt.Errorf("%w; restore the directory from a backup, or give up what follows by `tollgate audit salvage`", err)
 	}
 	return err
 }

@@ -2,8 +2,11 @@ package ledger
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"time"
 
+	"github.com/tollgate/tollgate/internal/durable"
 	"github.com/tollgate/tollgate/ledger/journal"
 	"github.com/tollgate/tollgate/ledger/retention"
 	"github.com/tollgate/tollgate/policy"
@@ -13,6 +16,7 @@ import (
 const (
 	TrimAction    policy.Action = "journal.trim"    // retention has removed its beginning
 	RecoverAction policy.Action = "journal.recover" // a start has cut its torn tail
+	SalvageAction policy.Action = "journal.salvage" // its damaged end was put aside
 )
 
 // byItself is who does them.
@@ -57,3 +61,14 @@ type tally struct{ book *book }
 func (t tally) Apply(e *Entry) error { return t.book.apply(e) }
 
 func (t tally) Encode(end journal.Position) ([]byte, error) { return t.book.checkpoint(end).encode() }
+
+// Salvage gives up the damaged end of the ledger in a directory that no process has open, so that it starts again: see
+// journal.Salvage. The next start writes an entry about it. It returns journal.ErrWhole when nothing is damaged.
+func Salvage(dir durable.Dir) (journal.Damage, error) {
+	return journal.Salvage(dir, func() error { // the balances are made from what holds; those stored may count more
+		if err := dir.Remove(checkpointName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return dir.Sync()
+	})
+}

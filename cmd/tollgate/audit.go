@@ -14,6 +14,7 @@ func auditCommand(o *options) *cobra.Command {
 	c := &cobra.Command{Use: "audit", Short: "read the ledger: what was asked, allowed, spent"}
 	c.AddCommand(listing(queries.QueryCommand(o.asker, &o.format), o), listing(queries.TailCommand(o.asker, &o.format), o))
 	c.AddCommand(evidence.Commands(o.logOf, &o.format, queries.Instant, func(c *cobra.Command) *cobra.Command { return listing(c, o) })...)
+	c.AddCommand(salvageCommand(o))
 	return c
 }
 

@@ -179,10 +179,22 @@ func (c *Cursor) open(limit Position) error {
 	}
 	if size, err := f.Size(); err != nil || size < c.pos.Offset {
 		f.Close()
-		return &TornError{segmentName(c.pos.Segment), c.pos.Offset, fmt.Errorf("it ends before the place to read from: %w", cmp.Or(err, io.ErrUnexpectedEOF)), false}
+		return c.gone(fmt.Errorf("it ends before the place to read from: %w", cmp.Or(err, io.ErrUnexpectedEOF)))
 	}
 	c.file, c.buf, c.at = f, c.buf[:0], 0
 	return nil
+}
+
+// gone is the error of a cursor whose place is not there: why, unless it was salvaged.
+func (c *Cursor) gone(why error) error {
+	names, err := c.dir.List()
+	if err != nil {
+		return err
+	}
+	if wasPutAside(names, c.pos.Segment) {
+		return ErrSalvaged
+	}
+	return &TornError{Segment: segmentName(c.pos.Segment), Offset: c.pos.Offset, Err: why}
 }
 
 // begin enters the first segment that was not removed, for a cursor at the start of the journal or at the place where it
@@ -197,10 +209,17 @@ func (c *Cursor) begin(limit Position) error {
 	case c.pos.Segment <= at.Segment:
 		return ErrTrimmed
 	default:
-		return &TornError{Segment: segmentName(c.pos.Segment), Err: errMissing}
+		return c.gone(errMissing)
 	}
 	if err := c.enter(limit); err != io.EOF || c.pos.Segment == 0 || c.pos.Segment >= limit.Segment {
 		return err
+	}
+	names, err := c.dir.List()
+	if err != nil {
+		return err
+	}
+	if wasPutAside(names, c.pos.Segment+1) {
+		return io.EOF
 	}
 	return &TornError{Segment: segmentName(c.pos.Segment + 1), Err: errMissing}
 }
@@ -223,6 +242,9 @@ func (c *Cursor) enter(limit Position) error {
 	for _, n := range segments(names) {
 		if n <= c.pos.Segment || n > limit.Segment {
 			continue
+		}
+		for due < n && wasPutAside(names, due) {
+			due++
 		}
 		if n != due {
 			return &TornError{Segment: segmentName(due), Err: errMissing}

@@ -66,4 +66,7 @@
 // segment that is missing, a header that does not continue the chain. Damage in what the power could have taken cannot be
 // told from a torn tail: the frames of the last sync. Nor can the removal of whole frames at the very end, which shows
 // against what others remember: stored balances, cursors, signed checkpoints.
+//
+// Salvage ends a damaged journal where it still holds. The segments behind are kept as 000000000007.journal.damaged and so
+// on, empty where there was none, and a cursor steps over their numbers.
 package journal

@@ -174,3 +174,14 @@ func segments(names []string) []uint64 {
 	slices.Sort(out)
 	return out
 }
+
+// numberOf is the number of the segment that a file is, or was made from: what was cut from it, what was put aside. It is
+// zero for other files.
+func numberOf(name string) uint64 {
+	if i := strings.Index(name, suffix); i >= 0 {
+		for _, n := range segments([]string{name[:i+len(suffix)]}) {
+			return n
+		}
+	}
+	return 0
+}

@@ -19,6 +19,7 @@ type Recovery struct {
 	CutBytes int64    // how much was cut from it
 	Reason   string   // why it did not hold
 	Earlier  bool     // it was cut by an earlier start, which wrote nothing to the journal
+	Damaged  []string // files that Salvage has put aside since the last start that wrote
 }
 
 // Open takes the directory, cuts a torn tail and returns the journal ready for a new writer, whose first segment is made
@@ -74,7 +75,7 @@ func open(dir durable.Dir, from Position, o Options, each func(Frame) error) (*J
 	return j, rec, nil
 }
 
-// tidy removes what a crash left of a removal and returns the number of the last segment.
+// tidy removes what a crash left of a removal and returns the highest number that a segment has or had.
 func tidy(dir durable.Dir) (last uint64, err error) {
 	b, err := ReadBeginning(dir)
 	if err != nil {
@@ -84,14 +85,16 @@ func tidy(dir durable.Dir) (last uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	all := segments(names)
-	if len(all) > 0 && all[0] <= b.Position.Segment {
+	last, stale := b.Position.Segment, false
+	for _, name := range names {
+		n := numberOf(name)
+		last = max(last, n)
+		stale = stale || n > 0 && n <= b.Position.Segment
+	}
+	if stale {
 		err = sweep(dir, b.Position.Segment)
 	}
-	if len(all) == 0 {
-		return b.Position.Segment, err
-	}
-	return all[len(all)-1], err
+	return last, err
 }
 
 // recoverEnd walks the journal from a place to its end, cuts a torn tail and makes sure that what is left is on the disk.
@@ -124,6 +127,11 @@ func recoverEnd(dir durable.Dir, from Position, each func(Frame) error) (Recover
 		if err := rec.cut(dir); err != nil {
 			return rec, err
 		}
+		names, err := dir.List()
+		if err != nil {
+			return rec, err
+		}
+		rec.Damaged = putAside(names, rec.End.Segment)
 		return rec, open.force(dir, from, rec.End)
 	}
 }
@@ -198,13 +206,9 @@ func (r *Recovery) cut(dir durable.Dir) error {
 		return err
 	}
 	defer f.Close()
-	rest, err := tail(f, offset)
+	rest, err := r.tornTail(f)
 	if err != nil {
-		return fmt.Errorf("read the torn tail of %s: %w", name, err)
-	}
-	if seq, later := syncedIn(rest, r.End.Seq+1); later {
-		return &TornError{Segment: name, Offset: offset,
-			Err: fmt.Errorf("%s, and it is no torn tail: sequence %d behind it was written when this was on the disk", r.Reason, seq)}
+		return err
 	}
 	if len(rest) == 0 {
 		return errors.Join(cutAt(f, offset), r.cutBefore(dir, name))
@@ -226,6 +230,20 @@ func cutAt(f durable.File, offset int64) error {
 		return fmt.Errorf("cut the last segment of the journal: %w", err)
 	}
 	return f.Sync()
+}
+
+// tornTail is what lies behind the end in the last segment, f. It is an error when that was on the disk.
+func (r *Recovery) tornTail(f durable.File) ([]byte, error) {
+	name := segmentName(r.End.Segment)
+	rest, err := tail(f, r.End.Offset)
+	if err != nil {
+		return nil, fmt.Errorf("read the torn tail of %s: %w", name, err)
+	}
+	if seq, later := syncedIn(rest, r.End.Seq+1); later {
+		return nil, &TornError{Segment: name, Offset: r.End.Offset,
+			Err: fmt.Errorf("%s, and it is no torn tail: sequence %d behind it was written when this was on the disk", r.Reason, seq)}
+	}
+	return rest, nil
 }
 
 // tornSuffix is added to a segment's name for the file that keeps what was cut from it.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 
 	"github.com/tollgate/tollgate/internal/durable"
 )
@@ -97,23 +96,18 @@ func (j *Journal) Trim(b Beginning) error {
 	return sweep(j.dir, b.Position.Segment)
 }
 
-// sweep removes the segments up to last, and what was cut from them.
+// sweep removes the segments up to last, and what was cut from them or put aside.
 func sweep(dir durable.Dir, last uint64) error {
 	names, err := dir.List()
 	if err != nil {
 		return err
 	}
-	for _, n := range segments(names) {
-		if n > last {
-			break
+	for _, name := range names { // sorted, so oldest first
+		if n := numberOf(name); n == 0 || n > last {
+			continue
 		}
-		for _, name := range names {
-			if !strings.HasPrefix(name, segmentName(n)) {
-				continue
-			}
-			if err := dir.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("remove journal %s: %w", name, err)
-			}
+		if err := dir.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove journal %s: %w", name, err)
 		}
 	}
 	return dir.Sync()
