@@ -16,7 +16,11 @@
 // the entry is written to the kernel, then the call leaves. A process that is killed in between leaves an open
 // reservation, which the next start posts with what was held, marked estimated. Nothing that left is ever without a
 // line. When the journal cannot be written, calls are refused; what was taken for a refused one is taken back by a
-// voided entry, written when the disk can be written again.
+// voided entry, written when the disk can be written again. On a full disk the ends of calls under way are written all the
+// same, and calls go on by themselves once there is room.
+//
+// What a start mends it writes into the ledger itself, as an admin entry: a torn tail that was cut (journal.recover), a
+// damaged end that an operator gave up (journal.salvage). Old entries go by retention (journal.trim): see Retain.
 //
 // # What a limit may be exceeded by
 //

@@ -17,13 +17,13 @@ import (
 	"github.com/tollgate/tollgate/policy"
 )
 
-// killedEnv tells the test binary to be the process that is killed: DIR KEY.
+// killedEnv tells the test binary to be the process that is killed: DIR KEY DURABILITY.
 const killedEnv = "TOLLGATE_LEDGER_KILLED"
 
 func TestMain(m *testing.M) {
-	var dir, key string
-	if n, _ := fmt.Sscan(os.Getenv(killedEnv), &dir, &key); n == 2 {
-		err := callUntilKilled(dir, key)
+	var dir, key, durability string
+	if n, _ := fmt.Sscan(os.Getenv(killedEnv), &dir, &key, &durability); n == 3 {
+		err := callUntilKilled(dir, key, ledger.Durability(durability))
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -44,8 +44,8 @@ func killedLimits(key string) (map[ledger.Scope][]ledger.Limit, error) {
 }
 
 // callUntilKilled makes calls as fast as it can, from several goroutines, and says of each that it leaves.
-func callUntilKilled(dir, key string) error {
-	l, err := ledger.Open(ledger.Config{Dir: dir, SegmentBytes: 64 << 10})
+func callUntilKilled(dir, key string, durability ledger.Durability) error {
+	l, err := ledger.Open(ledger.Config{Dir: dir, Durability: durability, SegmentBytes: 64 << 10})
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func callUntilKilled(dir, key string) error {
 	return errors.New("not killed")
 }
 
-// A process is killed in the midst of calls, fifty times in the same directory. After each start every call that left
+// A process is killed in the midst of calls, fifty times in the same directory, with every durability in turn. After each start every call that left
 // has its entry, none is open, the balances are what the entries come to and no limit was exceeded.
 func TestKilledProcessLosesNothing(t *testing.T) {
 	dir := t.TempDir()
@@ -96,7 +96,7 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 	left, interrupted := map[string]bool{}, 0
 	for round := range rounds {
 		key := fmt.Sprintf("k%d", round)
-		killOnce(t, dir, key, left)
+		killOnce(t, dir, key, []ledger.Durability{ledger.Overlap, ledger.Strict, ledger.Relaxed}[round%3], left)
 		l, err := ledger.Open(ledger.Config{Dir: dir})
 		if err != nil {
 			t.Fatal(err)
@@ -140,10 +140,10 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 }
 
 // killOnce runs a process for a moment, kills it, and notes the calls it said have left.
-func killOnce(t *testing.T, dir, key string, left map[string]bool) {
+func killOnce(t *testing.T, dir, key string, durability ledger.Durability, left map[string]bool) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), killedEnv+"="+dir+" "+key)
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %s", killedEnv, dir, key, durability))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

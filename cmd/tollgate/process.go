@@ -170,8 +170,8 @@ func (p *process) openLedger(ctx context.Context) (err error) {
 		}
 		p.undoBy(func(context.Context) error { return stop() })
 	}
-	if r := p.ledger.Recovery(); r.Interrupted > 0 || r.Journal.CutBytes > 0 {
-		p.log.Warn("the ledger was mended", "calls_posted_as_interrupted", r.Interrupted, "bytes_cut", r.Journal.CutBytes, "segment", r.Journal.Segment, "reason", r.Journal.Reason)
+	if r := p.ledger.Recovery(); r.Interrupted > 0 || r.Journal.CutBytes > 0 || len(r.Journal.Damaged) > 0 {
+		p.log.Warn("the ledger was mended", "calls_posted_as_interrupted", r.Interrupted, "bytes_cut", r.Journal.CutBytes, "segment", r.Journal.Segment, "reason", r.Journal.Reason, "put_aside", r.Journal.Damaged)
 	}
 	return p.openIndex(ctx)
 }

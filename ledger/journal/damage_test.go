@@ -273,3 +273,59 @@ func content(t *testing.T, disk *durabletest.Disk) string {
 	}
 	return all.String()
 }
+
+// torn are what a machine that died leaves, or cannot be told from it: a start cuts it, says how much, and keeps it.
+var torn = []struct {
+	what   string
+	damage func(*durabletest.Disk) error
+	frames int // that are left
+	bytes  int64
+	reason string
+}{
+	{"nothing", func(*durabletest.Disk) error { return nil }, 18, 0, ""},
+	{"last frame cut short", cutTo(4, frameAt(2)+30), 17, 30, "the frame does not hold: 30 of 66 bytes"},
+	{"last frame's length cut", cutTo(4, frameAt(2)+2), 17, 1, "it lies behind the end"},
+	{"bit of the last frame", flip(4, frameAt(2)+frameBytes), 17, damagedFrame, "the frame does not hold: it does not match its checksum"},
+	{"start of the last frame not there", wipe(4, frameAt(2), frameAt(2)+8), 17, damagedFrame, "it lies behind the end"},
+	{"last frame twice", edit(4, func(b []byte) []byte { return append(b, b[frameAt(2):]...) }), 18, damagedFrame, "the frame does not hold: sequence 18 where 19 belongs"},
+	{"garbage behind the end", edit(4, func(b []byte) []byte { return append(b, "garbage"...) }), 18, 7, "the frame does not hold: a length of 1651663207 bytes"},
+	{"zeros behind the end", edit(4, func(b []byte) []byte { return append(b, make([]byte, 5000)...) }), 18, 0, ""},
+	{"segment without a header", func(d *durabletest.Disk) error { return d.Replace(segmentName(5), make([]byte, 300)) }, 18, 0, ""},
+	{"segment with a part of a header", func(d *durabletest.Disk) error {
+		return d.Replace(segmentName(5), append([]byte(magic+"xy"), make([]byte, 300)...))
+	}, 18, 0, ""},
+	{"empty segment", func(d *durabletest.Disk) error { return d.Replace(segmentName(5), nil) }, 18, 0, ""},
+}
+
+func TestTornTailIsCutAndReported(t *testing.T) {
+	for _, tt := range torn {
+		t.Run(tt.what, func(t *testing.T) {
+			disk := toDamage(t)
+			if err := tt.damage(disk); err != nil {
+				t.Fatal(err)
+			}
+			for i := range 2 { // a start that writes nothing leaves it to the next to tell of it
+				j, rec, found := start(t, disk, Options{})
+				if len(found) != tt.frames || rec.CutBytes != tt.bytes || rec.Earlier != (i > 0 && tt.bytes > 0) {
+					t.Errorf("start %d: %d frames, %+v", i, len(found), rec)
+				}
+				if tt.bytes > 0 && (rec.Segment != segmentName(4) || !rec.Earlier && rec.Reason != tt.reason) {
+					t.Errorf("start %d: cut from %q because %q", i, rec.Segment, rec.Reason)
+				}
+				if i > 0 {
+					if _, err := put(j, "next"); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := j.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			j, rec, found := start(t, disk, Options{})
+			if len(found) != tt.frames+1 || rec.CutBytes != 0 {
+				t.Errorf("then: %d frames, %+v", len(found), rec)
+			}
+			j.Close()
+		})
+	}
+}
