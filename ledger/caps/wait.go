@@ -82,7 +82,10 @@ func (w *Waiter) Heard() bool { return w.heard }
 func (w *Waiter) drop() {
 	for _, n := range w.needs {
 		n.Pool.waiting -= n.N
-		n.Pool.wakeUp()
+		n.Pool.enqueue()
+		if n.Pool.starving { // others keep room for it
+			n.Pool.book.kick()
+		}
 	}
 	w.needs = w.needs[:0]
 }

@@ -47,7 +47,7 @@ type site struct {
 	machine *machineOf
 	place   string
 
-	link   *link
+	link   *link // nil: on a real database
 	client *Client
 	ledger *ledger.Ledger // guarded by the world's mu, with starts
 	starts int
@@ -66,7 +66,9 @@ type call struct {
 // world is replicas on one model, with someone who sees all calls.
 type world struct {
 	t      testing.TB
-	m      *model
+	m      *model              // nil: on a real database
+	store  func(s *site) store // makes a replica's connection
+	silent time.Duration       // offline
 	limits map[ledger.Scope][]ledger.Limit
 	sites  []*site
 
@@ -90,8 +92,12 @@ func limitsOf(t testing.TB, texts ...string) map[ledger.Scope][]ledger.Limit {
 }
 
 func newWorld(t testing.TB, n int, limits ...string) *world {
-	w := &world{t: t, m: newModel(), limits: limitsOf(t, limits...)}
+	w := &world{t: t, m: newModel(), limits: limitsOf(t, limits...), silent: 5 * time.Second}
 	w.m.buried = w.gone
+	w.store = func(s *site) store {
+		s.link = w.m.link()
+		return s.link
+	}
 	for i := range n {
 		w.sites = append(w.sites, w.newSite(fmt.Sprintf("r%d", i)))
 	}
@@ -110,8 +116,7 @@ var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 // start starts a replica and has it join.
 func (s *site) start() {
 	s.w.t.Helper()
-	s.link = s.w.m.link()
-	s.client = newClient(s.link, s.id, s.machine, 5*time.Second, quiet)
+	s.client = newClient(s.w.store(s), s.id, s.machine, s.w.silent, quiet)
 	if err := s.client.open(context.Background()); err != nil {
 		s.w.t.Fatal(err)
 	}
@@ -181,7 +186,9 @@ func (s *site) kill() {
 	}
 	s.starts++ // what this process does from now on nobody sees
 	s.w.mu.Unlock()
-	s.link.breaks(func() fault { return lost })
+	if s.link != nil {
+		s.link.breaks(func() fault { return lost })
+	}
 	s.client.stop()
 	s.client.running.Wait()
 	s.client.joined = false // it says no good-bye
@@ -288,7 +295,10 @@ func (w *world) checkDays(l *ledger.Limit) {
 	w.t.Helper()
 	sums := map[string]int64{}
 	for _, c := range w.calls {
-		at := c.at.Add(w.m.ahead).UTC()
+		at := c.at.UTC()
+		if w.m != nil {
+			at = at.Add(w.m.ahead)
+		}
 		day := at.Format(time.DateOnly)
 		if at.Add(edge).Format(time.DateOnly) != day || at.Add(-edge).Format(time.DateOnly) != day {
 			continue
