@@ -22,9 +22,9 @@ type Config struct {
 	Policy    *policy.Set
 	Upstreams []Upstream
 	Log       *slog.Logger
-	Tracer    trace.Tracer // nil: no spans. Do starts one span per call, with the gen_ai.* or mcp.* attributes
-	Meter     metric.Meter // nil: no metrics. Do counts calls, durations, tokens, cost and refusals
-	Now       func() time.Time
+	Tracer    trace.Tracer     // nil: no spans. Do starts one span per call, with the gen_ai.* or mcp.* attributes
+	Meter     metric.Meter     // nil: no metrics. Do counts calls, durations, tokens, cost and refusals
+	Now       func() time.Time // nil: the ledger's
 }
 
 // Gate is the one door. All methods are safe for concurrent use.
@@ -54,7 +54,7 @@ func New(cfg Config) (*Gate, error) {
 		g.log = slog.New(slog.DiscardHandler)
 	}
 	if g.now == nil {
-		g.now = time.Now
+		g.now = cfg.Ledger.Now
 	}
 	var err error
 	if g.meters, err = newMeters(cfg.Meter); err != nil {

@@ -29,7 +29,7 @@ type Reservation struct {
 // Reserve checks every limit on the call's path and appends a reserved entry in one step. It returns a *LimitError, or
 // an error wrapping ErrUnwritable or ErrOffline; then the call must not be made. With Strict it returns once the entry is
 // on disk. It waits when limits are shared and this replica's part of one is used up, for a quarter of a second at most.
-// A refusal by a limit is itself appended as a denied entry.
+// A refusal by a limit, or for want of contact, is itself appended as a denied entry.
 //
 // A call of a counted action counts as one call. A retry (Attempt above 1) does not, if the call it names as Parent
 // counted; so when the first attempt was refused or never left, the first that does leave counts.
@@ -67,8 +67,8 @@ func (l *Ledger) Reserve(ctx context.Context, c *policy.Call, d *policy.Decision
 		})
 	}
 	if err != nil {
-		if over, ok := errors.AsType[*LimitError](err); ok {
-			e.Kind, e.Counted, e.Detail = Denied, false, over.Error()
+		if _, over := errors.AsType[*LimitError](err); over || errors.Is(err, ErrOffline) {
+			e.Kind, e.Counted, e.Detail = Denied, false, clip(err.Error())
 			if failed := l.append(draft); failed != nil {
 				return nil, errors.Join(err, failed)
 			}

@@ -102,6 +102,7 @@ const (
 	heldBytesMax     = 256 << 10        // the same in bytes
 	heldTime         = 15 * time.Second // and in time: clients want a sign of life
 	statusClientGone = 499              // nobody reads it
+	offlineRetry     = time.Second      // when the replica has lost the database: a failover takes a few of them
 	unwritableRetry  = 2 * time.Second  // when the ledger could not be written: a full disk is not mended sooner
 	limitRetry       = time.Second      // when a limit cannot say when it frees: that of calls under way
 	attemptsMax      = 8                // targets asked for one request

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/tools/txtar"
 
+	"github.com/tollgate/tollgate/internal/ledgertest"
 	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/llm"
 	"github.com/tollgate/tollgate/llm/vendor"
@@ -36,6 +37,7 @@ type refusal struct {
 	headers []string
 	only    vendor.Dialect // empty: every dialect
 	limits  []string
+	pools   ledger.Pools
 }
 
 var refusals = []refusal{
@@ -50,6 +52,7 @@ var refusals = []refusal{
 	{name: "no price", body: `{"model":"dear/m"`},
 	{name: "calls limit", limits: []string{"0 calls / 1h"}},
 	{name: "money limit", limits: []string{"0.000001 USD / 1d"}},
+	{name: "cut off", pools: ledgertest.CutOff{}},
 	{name: "other dialect", body: `{"model":"narrow/m"`},
 	{name: "several providers", body: `{"model":"twin"`},
 	{name: "no model", body: `{"max_tokens":5`},
@@ -96,14 +99,14 @@ func TestRefusals(t *testing.T) {
 	const file = "testdata/refusals.txtar"
 	var got txtar.Archive
 	for _, d := range []vendor.Dialect{vendor.Chat, vendor.Responses, vendor.Messages, vendor.Embeddings} {
-		open, up := refusing(t, d, nil)
+		open, up := refusing(t, d, nil, nil)
 		for _, r := range refusals {
 			if r.only != "" && r.only != d {
 				continue
 			}
 			w := open
-			if r.limits != nil {
-				w, up = refusing(t, d, r.limits)
+			if r.limits != nil || r.pools != nil {
+				w, up = refusing(t, d, r.limits, r.pools)
 			}
 			got.Files = append(got.Files, txtar.File{Name: string(d) + ": " + r.name, Data: []byte(transcript(w, up, r, d))})
 		}
@@ -126,7 +129,7 @@ func TestRefusals(t *testing.T) {
 }
 
 // refusing is a world in which there is something to refuse to callers of dialect d.
-func refusing(t *testing.T, d vendor.Dialect, limits []string) (*world, *peer) {
+func refusing(t *testing.T, d vendor.Dialect, limits []string, pools ledger.Pools) (*world, *peer) {
 	up := newPeer(t)
 	narrow := vendor.Embeddings
 	if d == vendor.Embeddings {
@@ -136,7 +139,7 @@ func refusing(t *testing.T, d vendor.Dialect, limits []string) (*world, *peer) {
 	dear.Terms.Price = nil
 	twin1, twin2 := every(t, "twin1", up), every(t, "twin2", up)
 	twin1.Models, twin2.Models = []string{"twin"}, []string{"twin"}
-	return newWorld(t, setup{policy: refusalPolicy, bounds: llm.Limits{BodyBytesMax: 64 << 10}, limits: limits, providers: []llm.Provider{
+	return newWorld(t, setup{policy: refusalPolicy, bounds: llm.Limits{BodyBytesMax: 64 << 10}, limits: limits, pools: pools, providers: []llm.Provider{
 		every(t, "up", up), dear, twin1, twin2, provider(t, "narrow", vendor.Custom, up.URL, narrow),
 	}}), up
 }

@@ -168,6 +168,7 @@ type setup struct {
 	policy    string
 	limits    []string // of the key ci
 	bounds    llm.Limits
+	pools     ledger.Pools
 }
 
 // world is a gateway with real gate, ledger and policy behind a real listener.
@@ -201,7 +202,7 @@ func newWorld(t testing.TB, s setup) *world {
 	w := &world{t: t, dir: t.TempDir(), logs: &bytes.Buffer{}}
 	log := slog.New(slog.NewJSONHandler(&locked{w: w.logs}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
-	if w.ledger, err = ledger.Open(ledger.Config{Dir: w.dir, SegmentBytes: 1 << 20}); err != nil {
+	if w.ledger, err = ledger.Open(ledger.Config{Dir: w.dir, SegmentBytes: 1 << 20, Pools: s.pools}); err != nil {
 		t.Fatal(err)
 	}
 	var limits []ledger.Limit

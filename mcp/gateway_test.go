@@ -20,6 +20,7 @@ import (
 	sdk "github.com/mark3labs/mcp-go/mcp"
 
 	"github.com/tollgate/tollgate/internal/gatetest"
+	"github.com/tollgate/tollgate/internal/ledgertest"
 	"github.com/tollgate/tollgate/internal/mcptest"
 	"github.com/tollgate/tollgate/mcp"
 	"github.com/tollgate/tollgate/oauth"
@@ -51,7 +52,13 @@ func at(name string, u *url.URL) mcp.Server { return mcp.Server{Name: name, URL:
 
 func newFixture(t testing.TB, rules string, servers ...mcp.Server) *fixture {
 	t.Helper()
-	f := &fixture{Fixture: gatetest.New(t, gatetest.Options{Rules: rules, Upstreams: mcp.Upstreams(servers)})}
+	return newFixtureOn(t, gatetest.Options{Rules: rules}, servers...)
+}
+
+func newFixtureOn(t testing.TB, o gatetest.Options, servers ...mcp.Server) *fixture {
+	t.Helper()
+	o.Upstreams = mcp.Upstreams(servers)
+	f := &fixture{Fixture: gatetest.New(t, o)}
 	g, err := mcp.New(mcp.Config{
 		Gate: f.Gate, Auth: &alice{policy.Principal{Key: "alice", KeyID: "k1"}}, Servers: servers, Version: "1",
 		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
@@ -353,6 +360,19 @@ func TestUnwritableLedgerMakesNoCall(t *testing.T) {
 	f.CloseLedger(t)
 	status, body := f.post(t, "tools/call", "srv__t", `"name":"srv__t"`)
 	if status != 200 || !strings.Contains(body, `"kind":"ledger"`) || slices.Contains(s.Methods(), "tools/call") {
+		t.Errorf("%d %s; the server saw %v", status, body, s.Methods())
+	}
+}
+
+// A replica that has lost the others makes no call, and says when to try again.
+func TestReplicaThatIsCutOffMakesNoCall(t *testing.T) {
+	s := mcptest.Raw(t, mcptest.Script{Tools: []string{plainTool}, On: map[string]func(*mcptest.Request){
+		"tools/call": func(q *mcptest.Request) { q.Result(`{"content":[]}`) },
+	}})
+	f := newFixtureOn(t, gatetest.Options{Rules: allowAll, Pools: ledgertest.CutOff{}}, at("srv", s.URL))
+	f.post(t, "tools/list", "", "")
+	status, body := f.post(t, "tools/call", "srv__t", `"name":"srv__t"`)
+	if status != 200 || !strings.Contains(body, `"kind":"offline","retry_after":1`) || slices.Contains(s.Methods(), "tools/call") {
 		t.Errorf("%d %s; the server saw %v", status, body, s.Methods())
 	}
 }

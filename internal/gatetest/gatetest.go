@@ -22,6 +22,7 @@ type Options struct {
 	Limits     map[ledger.Scope][]string
 	Upstreams  []gate.Upstream
 	Durability ledger.Durability // empty: relaxed, which spares the disk
+	Pools      ledger.Pools      // nil: the ledger is alone
 	Gate       gate.Config       // further settings: Tracer, Meter, Log, Now
 }
 
@@ -42,7 +43,7 @@ func New(t testing.TB, o Options) *Fixture {
 		o.Durability = ledger.Relaxed
 	}
 	var err error
-	if f.Ledger, err = ledger.Open(ledger.Config{Dir: f.dir, Durability: o.Durability, Now: o.Gate.Now}); err != nil {
+	if f.Ledger, err = ledger.Open(ledger.Config{Dir: f.dir, Durability: o.Durability, Now: o.Gate.Now, Pools: o.Pools}); err != nil {
 		t.Fatal(err)
 	}
 	f.Ledger.SetLimits(limits(t, o.Limits))
