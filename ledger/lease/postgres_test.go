@@ -106,6 +106,17 @@ func TestOnPostgreSQLExactlyAsManyGetThrough(t *testing.T) {
 			}
 		}
 		wg.Wait()
+		// On a machine that is busy a call may have waited in vain: what is left is had by those that come again.
+		for until := time.Now().Add(10 * time.Second); w.passed() < 90 && time.Now().Before(until); {
+			if _, err := w.sites[w.passed()%4].call(1); err != nil {
+				refusedByLimit(t, err)
+			}
+		}
+		for _, s := range w.sites {
+			if _, err := s.call(1); !refusedByLimit(t, err) {
+				t.Errorf("one more: %v", err)
+			}
+		}
 		if w.passed() != 90 {
 			t.Errorf("%d calls passed, want 90", w.passed())
 		}
