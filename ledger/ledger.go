@@ -135,7 +135,7 @@ func Open(cfg Config) (*Ledger, error) {
 	}
 	go l.keepCheckpoints()
 	if l.shared != nil {
-		l.cfg.Pools.Serve(l.shared, l.cfg.Location.String(), l.End)
+		l.cfg.Pools.Serve(l.shared, l.cfg.Location.String(), l.recovery.Journal.End, l.End)
 	}
 	return l, nil
 }

@@ -21,9 +21,9 @@ type Pools interface {
 	Elapsed() time.Time
 	// Alive is nil while this replica may serve, and otherwise an error that wraps ErrOffline and says why not.
 	Alive() error
-	// Serve begins to carry what book plans to the others. The ledger's windows are those of zone; end is how far its
-	// journal is on disk. It is called once, when the ledger is open.
-	Serve(book *caps.Book, zone string, end func() journal.Position)
+	// Serve begins to carry what book plans to the others. The ledger's windows are those of zone; found is where its journal
+	// ended when it was opened, end is how far it is on disk. It is called once, when the ledger is open.
+	Serve(book *caps.Book, zone string, found journal.Position, end func() journal.Position)
 	// Others is what all other replicas told of what their calls took. After an error it is what was known before.
 	Others() (map[caps.Key]caps.Use, error)
 	// Leave gives back what no call has taken, and ends. It waits for that for a few seconds at most.

@@ -25,7 +25,7 @@ func (CutOff) Alive() error {
 }
 
 // Serve implements ledger.Pools.
-func (CutOff) Serve(*caps.Book, string, func() journal.Position) {}
+func (CutOff) Serve(*caps.Book, string, journal.Position, func() journal.Position) {}
 
 // Others implements ledger.Pools.
 func (CutOff) Others() (map[caps.Key]caps.Use, error) { return nil, errors.New("nobody is there") }

@@ -75,6 +75,7 @@ type Client struct {
 	joined, restore bool
 	dead            bool // fenced: there is nothing more to say
 	book            *caps.Book
+	found           journal.Position // where the journal ended when it was opened
 	end             func() journal.Position
 	beat            reading // when the last exchange of all pools began
 
@@ -174,8 +175,8 @@ func (c *Client) Alive() error {
 func (c *Client) because(err error) { c.cause.Store(&err) }
 
 // Serve implements ledger.Pools.
-func (c *Client) Serve(book *caps.Book, zone string, end func() journal.Position) {
-	c.book, c.zone, c.end = book, zone, end
+func (c *Client) Serve(book *caps.Book, zone string, found journal.Position, end func() journal.Position) {
+	c.book, c.zone, c.found, c.end = book, zone, found, end
 	book.Wake(c.kick)
 	c.running.Go(func() { c.run(c.ctx) })
 	c.running.Go(func() { c.watch(c.ctx) })
@@ -243,6 +244,9 @@ func (c *Client) exchange(ctx context.Context) (next time.Duration, err error) {
 		r.changes, r.readings = c.book.Plan(all)
 	}
 	r.join, r.restore = !c.joined, c.joined && c.restore
+	if r.join {
+		r.end = c.found // what this start wrote itself says nothing of what was there
+	}
 	got, sent, err := c.send(ctx, r)
 	if err != nil {
 		return 0, err
@@ -280,8 +284,10 @@ func (c *Client) send(ctx context.Context, r *request) (*reply, reading, error) 
 	got, err := c.store.exchange(within, r)
 	if err != nil {
 		c.restore = true
-		if c.tokens = append(c.tokens, r.next); len(c.tokens) > tokensMax {
-			c.tokens = c.tokens[len(c.tokens)-tokensMax:]
+		if maybeDone(err) {
+			if c.tokens = append(c.tokens, r.next); len(c.tokens) > tokensMax { // the first is the one that is known
+				c.tokens = append(c.tokens[:1], c.tokens[2:]...)
+			}
 		}
 		if len(r.changes) > 0 {
 			c.book.Lost(r.changes)
@@ -360,7 +366,13 @@ func (c *Client) watch(ctx context.Context) {
 		case <-heard:
 		case <-t.C:
 		}
-		if contact := c.contact.Load(); contact == nil || contact.sleptSince(c.timer) > c.offline {
+		contact := c.contact.Load()
+		if contact == nil {
+			continue
+		}
+		if contact.sleptSince(c.timer) > c.offline { // Alive does not look at the clock that counts a sleep
+			c.because(errors.New("the machine slept"))
+			c.contact.CompareAndSwap(contact, nil)
 			continue
 		}
 		asking, cancel := context.WithTimeout(ctx, askTime)

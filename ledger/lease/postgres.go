@@ -74,17 +74,22 @@ func (d *database) now(ctx context.Context) (t time.Time, err error) {
 
 func (d *database) exchange(ctx context.Context, r *request) (*reply, error) {
 	var out reply
+	committing := false
 	err := d.db.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		s, err := load(ctx, tx, r)
 		if err != nil {
 			return err
 		}
 		var w writes
-		if out, w = settle(s, r); out.verdict != done {
-			return nil
+		if out, w = settle(s, r); out.verdict == done {
+			err = d.save(ctx, tx, r, &w)
 		}
-		return d.save(ctx, tx, r, &w)
+		committing = err == nil
+		return err
 	})
+	if err != nil && !committing {
+		err = undone{err}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("exchange of leases: %w", err)
 	}

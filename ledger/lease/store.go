@@ -2,6 +2,7 @@ package lease
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/tollgate/tollgate/ledger/caps"
@@ -9,7 +10,7 @@ import (
 
 // store is the database, or the model of it that tests have.
 type store interface {
-	// exchange does what settle says in one transaction. After an error it may have been done or not.
+	// exchange does what settle says in one transaction. After an error it may have been done or not, unless it is undone.
 	exchange(ctx context.Context, r *request) (*reply, error)
 	// now reads the database's clock.
 	now(ctx context.Context) (time.Time, error)
@@ -26,6 +27,17 @@ type store interface {
 
 // watched is what a replica saw of others that are silent, by id.
 type watched map[string]sighting
+
+// undone is an error of an exchange that has certainly not been done.
+type undone struct{ error }
+
+func (u undone) Unwrap() error { return u.error }
+
+// maybeDone reports whether an exchange that ended with err may have been done all the same.
+func maybeDone(err error) bool {
+	_, not := errors.AsType[undone](err)
+	return !not
+}
 
 // sighting is since when, by the monotonic clock, a replica's token is the same.
 type sighting struct {
