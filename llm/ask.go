@@ -249,7 +249,7 @@ func (p *Proxy) refused(req *request, err error) *failure {
 		return &failure{another: true, err: unpriced(req.name)}
 	case errors.Is(err, ledger.ErrOffline):
 		return &failure{err: &dialect.Error{Status: http.StatusServiceUnavailable, Code: "unavailable", RetryAfter: offlineRetry,
-			Message: "the gateway has no contact with its other replicas at the moment, so it makes no calls; try again"}}
+			Message: "the gateway has lost the database that its limits are in, so it makes no calls; try again"}}
 	}
 	if !errors.Is(err, ledger.ErrUnwritable) {
 		p.log.Error("a call was not admitted", "model", req.name, "err", err)

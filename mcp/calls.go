@@ -361,7 +361,7 @@ func (g *Gateway) answer(c *front.Call, err error) (*era.Result, error) {
 	case errors.Is(err, ledger.ErrUnwritable):
 		return nil, &rpc.Error{Code: rpc.CodeInternal, Message: "the call could not be recorded, so it was not made", Data: because("ledger")}
 	case errors.Is(err, ledger.ErrOffline):
-		return nil, &rpc.Error{Code: rpc.CodeInternal, Message: "the gateway has no contact with its other replicas, so the call was not made; try again",
+		return nil, &rpc.Error{Code: rpc.CodeInternal, Message: "the gateway has lost the database that its limits are in, so the call was not made; try again",
 			Data: []byte(`{"tollgate":{"kind":"offline","retry_after":1}}`)}
 	}
 	g.cfg.Log.Error("a call failed", "server", c.Entry.Server, "err", err)
