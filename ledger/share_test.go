@@ -13,12 +13,12 @@ import (
 // timeOf is pools that are shared with nobody: they have the time, and nothing to give.
 type timeOf struct{ now time.Time }
 
-func (p *timeOf) Now() time.Time                                    { return p.now }
-func (p *timeOf) Elapsed() time.Time                                { return p.now }
-func (p *timeOf) Alive() error                                      { return nil }
-func (p *timeOf) Serve(*caps.Book, string, func() journal.Position) {}
-func (p *timeOf) Others() (map[caps.Key]caps.Use, error)            { return nil, nil }
-func (p *timeOf) Leave()                                            {}
+func (p *timeOf) Now() time.Time                                                      { return p.now }
+func (p *timeOf) Elapsed() time.Time                                                  { return p.now }
+func (p *timeOf) Alive() error                                                        { return nil }
+func (p *timeOf) Serve(*caps.Book, string, journal.Position, func() journal.Position) {}
+func (p *timeOf) Others() (map[caps.Key]caps.Use, error)                              { return nil, nil }
+func (p *timeOf) Leave()                                                              {}
 
 // With others a ledger goes by the time that they share. A call that comes with another, of a machine whose clock is wrong,
 // would move the windows of all that come after it.
