@@ -28,7 +28,8 @@ func (n *Net) Handler(inside http.Handler) http.Handler {
 		h, body, why := n.take(w, r)
 		if h == nil {
 			n.refused.Add(1)
-			n.cfg.Log.Warn("a request for replicas only was refused", "source", r.RemoteAddr, "why", why)
+			// Anybody can come here, and must not fill the log; the replica that has forwarded something in vain says so.
+			n.cfg.Log.Debug("a request for replicas only was refused", "source", r.RemoteAddr, "why", why)
 			w.Header().Set("Connection", "close")
 			http.Error(w, "this is for other replicas of the gateway", http.StatusForbidden)
 			return
