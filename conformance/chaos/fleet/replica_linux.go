@@ -21,10 +21,12 @@ const startMax = 40
 // startAgain is how long to wait before the next try.
 const startAgain = 500 * time.Millisecond
 
-// reloadMax is how long a gateway may take to put a changed config in force, reloadPoll how often it is looked for.
+// reloadAgain is how long to wait for a changed config to be in force before it is written again, reloadTries how often
+// that is done, and reloadPoll how often it is looked for.
 const (
-	reloadMax  = 20 * time.Second
-	reloadPoll = 50 * time.Millisecond
+	reloadAgain = 3 * time.Second
+	reloadTries = 12
+	reloadPoll  = 50 * time.Millisecond
 )
 
 // Replica is one gateway. Its methods are safe for concurrent use; one fault at a time is done to it.
@@ -138,7 +140,8 @@ func (r *Replica) signal(s os.Signal) error {
 	return r.process.Signal(s)
 }
 
-// Reload has the gateway take another config, and waits until it says so.
+// Reload has the gateway take another config, and waits until it says so. A gateway that cannot take it at the moment,
+// because its database is away, keeps the one before; so it is asked again.
 func (r *Replica) Reload(ctx context.Context, config string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -148,12 +151,14 @@ func (r *Replica) Reload(ctx context.Context, config string) error {
 		return err
 	}
 	r.Config = config
-	if err := r.write(); err != nil {
-		return err
-	}
-	for deadline := time.Now().Add(reloadMax); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(reloadPoll) {
-		if now, err := r.said(done); err != nil || now > before {
+	for range reloadTries {
+		if err := r.write(); err != nil {
 			return err
+		}
+		for deadline := time.Now().Add(reloadAgain); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(reloadPoll) {
+			if now, err := r.said(done); err != nil || now > before {
+				return err
+			}
 		}
 	}
 	return errors.Join(ctx.Err(), fmt.Errorf("replica %s did not take its new config:\n%s", r.Name, r.process.Log()))
