@@ -177,9 +177,6 @@ func (m *model) save(r *request, w *writes) {
 	for _, p := range w.pools {
 		m.pools[p.key] = p
 	}
-	for _, k := range w.drop {
-		delete(m.caps[k], r.id)
-	}
 	if m.mute {
 		return
 	}
@@ -303,7 +300,8 @@ func (l *link) reap(ctx context.Context, holder string, w watched, monotonic tim
 func (m *model) forget(id string, which func(*capRow) bool) {
 	for k, rows := range m.caps {
 		if row, ok := rows[id]; ok && which(&row) {
-			delete(m.caps[k], id)
+			row.cap, row.used, row.held = 0, 0, 0
+			m.caps[k][id] = row
 		}
 	}
 }

@@ -209,9 +209,6 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (id) DO UPDATE SET 
 		b.Queue("UPDATE lease_pools SET starver = $3, need = $4, since = $5, till = $6 WHERE name = $1 AND start = $2",
 			p.key.Limit, p.key.Start, p.starver, p.need, p.since, p.till)
 	}
-	for _, k := range w.drop {
-		b.Queue("DELETE FROM lease_caps WHERE name = $1 AND start = $2 AND replica = $3", k.Limit, k.Start, r.id)
-	}
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func (d *database) bury(ctx context.Context, r *replicaRow) error {
 		if err != nil || t.RowsAffected() == 0 {
 			return err
 		}
-		_, err = tx.Exec(ctx, "DELETE FROM lease_caps WHERE replica = $1 AND kind = 'slots'", r.id)
+		_, err = tx.Exec(ctx, "UPDATE lease_caps SET cap = 0, used = 0, held = 0 WHERE replica = $1 AND kind = 'slots'", r.id)
 		return err
 	})
 }
@@ -59,7 +59,7 @@ func (d *database) bury(ctx context.Context, r *replicaRow) error {
 func (d *database) slid(ctx context.Context, now time.Time) error {
 	return d.db.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, "SELECT "+replicaColumns+` FROM lease_replicas r
-WHERE gone < $1 AND EXISTS (SELECT 1 FROM lease_caps c WHERE c.replica = r.id AND c.kind = 'sliding') ORDER BY id FOR UPDATE`, now.Add(-returnTime(0)))
+WHERE gone < $1 AND EXISTS (SELECT 1 FROM lease_caps c WHERE c.replica = r.id AND c.kind = 'sliding' AND c.cap > 0) ORDER BY id FOR UPDATE`, now.Add(-returnTime(0)))
 		if err != nil {
 			return err
 		}
@@ -69,7 +69,7 @@ WHERE gone < $1 AND EXISTS (SELECT 1 FROM lease_caps c WHERE c.replica = r.id AN
 		}
 		for _, r := range gone {
 			passed := now.Sub(r.gone) - returnTime(0)
-			_, err := tx.Exec(ctx, "DELETE FROM lease_caps WHERE replica = $1 AND kind = 'sliding' AND slides + slides / 20 < $2", r.id, int64(passed))
+			_, err := tx.Exec(ctx, "UPDATE lease_caps SET cap = 0, used = 0, held = 0 WHERE replica = $1 AND kind = 'sliding' AND slides + slides / 20 < $2", r.id, int64(passed))
 			if err != nil {
 				return err
 			}

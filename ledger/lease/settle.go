@@ -107,7 +107,6 @@ type writes struct {
 	me      replicaRow
 	caps    []capRow
 	pools   []poolRow
-	drop    []caps.Key // rows of the replica
 	starved bool       // others are to be told that the replica starves
 	freed   []string   // replicas that starved for what the replica gave back
 }
@@ -131,7 +130,7 @@ func settle(s *state, r *request) (reply, writes) {
 		out.have = map[caps.Key]caps.Have{}
 		for _, c := range s.mine {
 			if out.gone && s.returned(&c) {
-				w.drop = append(w.drop, c.key)
+				w.caps = append(w.caps, s.emptied(c))
 				continue
 			}
 			out.have[c.key] = caps.Have{Cap: c.cap, Kind: c.kind, Window: c.window}
@@ -145,7 +144,7 @@ func settle(s *state, r *request) (reply, writes) {
 		w.me.gone = s.now
 		for _, c := range s.mine {
 			if c.kind == caps.Slots {
-				w.drop = append(w.drop, c.key)
+				w.caps = append(w.caps, s.emptied(c))
 			}
 		}
 	}
@@ -194,6 +193,13 @@ func (s *state) returned(c *capRow) bool {
 		return !s.me.gone.IsZero() && s.now.After(s.me.gone.Add(returnTime(c.window)))
 	}
 	return false
+}
+
+// emptied is a row of which nothing is left but the amount that its replica has for the limit: if that is the lowest, it
+// counts again as soon as the replica does.
+func (s *state) emptied(c capRow) capRow {
+	c.cap, c.used, c.held, c.seen = 0, 0, 0, s.now
+	return c
 }
 
 // returnTime is how long after its replica was gone what slides returns.

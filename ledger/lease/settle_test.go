@@ -1,0 +1,36 @@
+package lease
+
+import (
+	"testing"
+	"time"
+
+	"github.com/tollgate/tollgate/ledger/caps"
+)
+
+// A replica that has a lower amount for a limit than the others is started anew, leaves, or is taken for gone and comes
+// back. Its slots are free, but the lower amount counts again as soon as the replica does, not when its first call asks.
+func TestALowerAmountOutlivesTheSlots(t *testing.T) {
+	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	row := capRow{key: caps.Key{Limit: "l"}, replica: "r", kind: caps.Slots, amount: 2, cap: 2, used: 1, held: 1, seen: now.Add(-time.Second)}
+	me := replicaRow{id: "r", incarnation: "old", token: "t", seen: now.Add(-time.Second)}
+	gone := me
+	gone.gone, gone.incarnation = now.Add(-time.Hour), "new"
+	for _, tt := range []struct {
+		name string
+		me   replicaRow
+		r    request
+	}{
+		{"started anew", me, request{id: "r", incarnation: "new", join: true}},
+		{"back from being gone", gone, request{id: "r", incarnation: "new", tokens: []string{"t"}, restore: true}},
+		{"leaves", me, request{id: "r", incarnation: "old", tokens: []string{"t"}, leave: true}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, w := settle(&state{now: now, me: &tt.me, mine: []capRow{row}}, &tt.r)
+			want := row
+			want.cap, want.used, want.held, want.seen = 0, 0, 0, now
+			if got.verdict != done || len(got.have) > 0 || len(w.caps) != 1 || w.caps[0] != want {
+				t.Errorf("verdict %d, has %v, rows %+v", got.verdict, got.have, w.caps)
+			}
+		})
+	}
+}
