@@ -30,6 +30,6 @@
 //
 // One table of cases, doors_test.go, needs no peers and always runs: it takes the same cases, a ledger that cannot write
 // among them, through every door of a gateway wired in process (world_test.go). The order of imports and the norms of the
-// source are held by conformance/house, speed is measured by conformance/bench, and conformance/realmodel shows a real
-// model behind the gateway.
+// source are held by conformance/house, speed is measured by conformance/bench, conformance/chaos breaks replicas, database,
+// disks and clocks under load, and conformance/realmodel shows a real model behind the gateway.
 package conformance

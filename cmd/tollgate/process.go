@@ -229,10 +229,14 @@ func (p *process) openGate(context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.gate, err = gate.New(gate.Config{
+	cfg := gate.Config{
 		Ledger: p.ledger, Policy: p.inForce().Policy, Upstreams: upstreams, Log: p.log,
 		Tracer: p.telemetry.Tracer, Meter: p.telemetry.Meter,
-	})
+	}
+	if p.lease != nil {
+		cfg.Now = p.lease.Now // rules look at one clock, as limits do
+	}
+	p.gate, err = gate.New(cfg)
 	if err != nil {
 		return err
 	}

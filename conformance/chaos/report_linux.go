@@ -43,7 +43,7 @@ func (r *result) counts() string {
 	}
 	fmt.Fprintf(&b, "- calls of workers: %s\n", list(c.Calls))
 	fmt.Fprintf(&b, "- requests that reached upstreams: %s\n", list(c.Requests))
-	fmt.Fprintf(&b, "- entries in journals: %d; reservations of calls ended as %s; of these never arrived upstream: %s\n", c.Entries, list(c.Ends), list(c.Unseen))
+	fmt.Fprintf(&b, "- entries in journals: %d, of these in the index: %d; reservations of calls ended as %s; of these never arrived upstream: %s\n", c.Entries, c.Indexed, list(c.Ends), list(c.Unseen))
 	fmt.Fprintf(&b, "- upstreams bill %s, the ledger has %s for what reached them; %d ends are estimates, %s too low in sum\n",
 		dollars(c.Bill), dollars(c.Posted), c.Estimated, dollars(c.Below))
 	fmt.Fprintf(&b, "- faults: %s\n", list(faults))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -96,6 +97,9 @@ func (o *options) perform(ctx context.Context, dir, binary string) (*result, err
 	}
 	err = s.play(ctx)
 	if err == nil {
+		err = s.askIndex(ctx)
+	}
+	if err == nil {
 		err = s.rest()
 	}
 	if err == nil {
@@ -107,6 +111,31 @@ func (o *options) perform(ctx context.Context, dir, binary string) (*result, err
 	}
 	r.faults, err = evidence.Read[evidence.Fault](filepath.Join(dir, "faults.jsonl"))
 	return r, errors.Join(err, ctx.Err())
+}
+
+// indexTime is how long the replicas have to bring their last entries into the index that they share, indexGap how long one
+// of them may bring nothing before it counts as done.
+const (
+	indexTime = 60 * time.Second
+	indexGap  = 3 * time.Second
+)
+
+// askIndex asks the first replica for all entries there are, until two answers in a row are as long as each other: the
+// other replicas may still bring theirs.
+func (s *scene) askIndex(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, indexTime)
+	defer cancel()
+	for before := -1; ; time.Sleep(indexGap) {
+		out, err := s.replicas[s.names[0]].Command(ctx, "audit", "query", "--entries", "--limit", "0", "--format", "jsonl")
+		if err != nil {
+			return err
+		}
+		s.index, err = evidence.Scan[checker.Indexed](bytes.NewReader(out))
+		if err != nil || len(s.index) == before {
+			return err
+		}
+		before = len(s.index)
+	}
 }
 
 // rest ends replicas and upstreams, so that all is on the disk.
@@ -123,7 +152,7 @@ func (s *scene) rest() error {
 
 // judge reads what everybody wrote and has the checker look at it.
 func (s *scene) judge() (*checker.Report, error) {
-	in := checker.Input{Plan: s.plan, Zone: s.zone.Offset, Lowered: s.lowered}
+	in := checker.Input{Plan: s.plan, Zone: s.zone.Offset, Lowered: s.lowered, Index: s.index}
 	var err error
 	if in.Calls, err = evidence.Read[evidence.Call](s.logOf("workers")); err != nil {
 		return nil, err

@@ -42,6 +42,7 @@ type scene struct {
 
 	lowerFrom int64 // since when a replica has lower limits; of the track of the first replica
 	lowered   []checker.Lowered
+	index     []checker.Indexed // what a replica answered at the end
 
 	mu   sync.Mutex // guards lost
 	lost []checker.Journal

@@ -20,6 +20,17 @@ type Input struct {
 	Journals []Journal
 	Zone     time.Duration // of the calendar, east of UTC
 	Lowered  []Lowered
+	Index    []Indexed // what a replica answered when it was asked for all entries; nil: it was not asked
+}
+
+// Indexed is an entry as a gateway answers it from its index.
+type Indexed struct {
+	ID      string
+	Writer  string
+	Seq     uint64
+	Kind    string
+	Cost    int64
+	Outcome string
 }
 
 // Lowered is a limit that was lower for a while, on one replica at least.
@@ -43,6 +54,7 @@ const (
 	Lineless   Rule = "an answer or a refusal has no line"
 	Crossed    Rule = "an answer went to another call"
 	Exceeded   Rule = "a limit was exceeded"
+	Unindexed  Rule = "the index and the journals differ"
 )
 
 // Finding is one place where a promise was broken, with the lines that show it.
@@ -60,6 +72,7 @@ type Report struct {
 	Calls     map[evidence.Result]int // of workers, by result
 	Requests  map[evidence.Answer]int // that reached upstreams, by answer
 	Entries   int
+	Indexed   int            // of these, those that the index has
 	Ends      map[string]int // of reservations of calls, by status; "open" for those without
 	Unseen    map[string]int // of these, those whose call never reached an upstream
 	Estimated int            // ends that are estimates
@@ -123,6 +136,7 @@ func Check(in *Input) *Report {
 		s.answered(c)
 	}
 	s.settled()
+	s.indexed()
 	s.limits()
 	return s.report
 }
@@ -336,6 +350,44 @@ func (s *state) posted(r *reservation, end *Entry) {
 	}
 	if end.Cost != q.bill || end.Tokens != q.tokens {
 		s.find(Misposted, q.call.lines(), "%s: %d nano-USD and %d tokens are posted, %d and %d billed", r.path(), end.Cost, end.Tokens, q.bill, q.tokens)
+	}
+}
+
+// indexed holds that the index has what the journals have of calls, once. What a lost directory had written last may not
+// have got there, nor what was written after the question.
+func (s *state) indexed() {
+	if s.in.Index == nil {
+		return
+	}
+	there := map[string]*Indexed{}
+	for i := range s.in.Index {
+		e := &s.in.Index[i]
+		place := fmt.Sprintf("%s/%d", strings.ReplaceAll(e.Writer, "-", ""), e.Seq)
+		if there[place] != nil {
+			s.find(Unindexed, []string{line("index", e)}, "%s stands twice in the index", place)
+		}
+		there[place] = e
+	}
+	kinds := map[Kind]string{Denied: "denied", Reserved: "reserved", Posted: "posted", Voided: "voided"}
+	for _, journal := range s.in.Journals {
+		for i := range journal.Entries {
+			e := &journal.Entries[i]
+			place := fmt.Sprintf("%s/%d", e.Writer, e.Seq)
+			got := there[place]
+			delete(there, place)
+			switch {
+			case got == nil && (journal.Gone || !e.governed()):
+			case got == nil:
+				s.find(Unindexed, []string{line("in "+journal.Name, e)}, "%s is not in the index", place)
+			case strings.ReplaceAll(got.ID, "-", "") != e.ID || kinds[e.Kind] != "" && (kinds[e.Kind] != got.Kind || e.Cost != got.Cost || e.Status != got.Outcome):
+				s.find(Unindexed, []string{line("in "+journal.Name, e), line("index", got)}, "%s is another entry in the index", place)
+			default:
+				s.report.Indexed++
+			}
+		}
+	}
+	for place, e := range there {
+		s.find(Unindexed, []string{line("index", e)}, "%s is in the index and in no journal", place)
 	}
 }
 

@@ -55,6 +55,17 @@ func (in *Input) add(k *plan.Key, journal int, after time.Duration) {
 	j.Entries = append(j.Entries, reserved, posted)
 }
 
+// index is what an index that follows all journals has.
+func (in *Input) index() {
+	in.Index = []Indexed{}
+	for _, j := range in.Journals {
+		for _, e := range j.Entries {
+			kind := map[Kind]string{Reserved: "reserved", Posted: "posted"}[e.Kind]
+			in.Index = append(in.Index, Indexed{ID: e.ID, Writer: e.Writer, Seq: e.Seq, Kind: kind, Cost: e.Cost, Outcome: e.Status})
+		}
+	}
+}
+
 func TestAnHonestRunPasses(t *testing.T) {
 	r := Check(honest())
 	if len(r.Findings) > 0 {
@@ -157,6 +168,20 @@ func TestWhatIsWrongIsFound(t *testing.T) {
 			in.add(in.Plan.Keys[1], 1, 2*time.Second+time.Millisecond)
 			in.Calls[2].Done = at(2*time.Second + 4*time.Millisecond)
 			in.Plan.Limits[2].Amount += 200_000
+		}, nil},
+		{"an index that has it all", func(in *Input) { in.index() }, nil},
+		{"an index that lacks an entry", func(in *Input) { in.index(); in.Index = in.Index[1:] }, []Rule{Unindexed}},
+		{"an index that lacks an entry of a lost journal", func(in *Input) {
+			in.index()
+			in.Index, in.Journals[0].Gone = in.Index[1:], true
+		}, nil},
+		{"an index that has an entry twice", func(in *Input) { in.index(); in.Index = append(in.Index, in.Index[0]) }, []Rule{Unindexed}},
+		{"an index that has an entry of its own", func(in *Input) { in.index(); in.Index = append(in.Index, Indexed{Writer: "x", Seq: 1}) }, []Rule{Unindexed}},
+		{"an index with another cost", func(in *Input) { in.index(); in.Index[1].Cost++ }, []Rule{Unindexed}},
+		{"an index that was not filled", func(in *Input) {
+			in.index()
+			in.Index = in.Index[:0]
+			in.Journals[0].Gone, in.Journals[1].Gone = true, true
 		}, nil},
 		{"a lower limit does not hold", func(in *Input) {
 			l := *in.Plan.Limits[0]

@@ -6,10 +6,11 @@
 //   - what was settled as known is what the upstream bills, to the nano-dollar; what was voided never reached it
 //   - nothing stands twice: no call, no end, no pair of writer and sequence
 //   - every answer and every refusal that a worker got has its line
+//   - the index that the replicas share has what the journals have
 //   - no limit was exceeded in any window, but by what is published: what calls cost beyond their hold
 //
 // It shares no code with the gateway. Journals are read by a reader of its own, from the formats as they are specified
-// (ledger/journal and ledger/wire.go), hash chain included; amounts come from the upstreams' logs and the plan's prices.
+// (ledger/journal and ledger/entry), hash chain included; amounts come from the upstreams' logs and the plan's prices.
 //
 // # What is certain
 //

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -168,6 +170,19 @@ func (r *Replica) Reload(ctx context.Context, config string) error {
 func (r *Replica) said(text string) (int, error) {
 	b, err := os.ReadFile(r.log.Name())
 	return bytes.Count(b, []byte(text)), err
+}
+
+// Command runs the binary's own command with the gateway's config, and returns what it printed.
+func (r *Replica) Command(ctx context.Context, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, r.Binary, append(args, "--config", r.file())...)
+	cmd.Dir, cmd.Env = r.Dir, append(os.Environ(), r.Env...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("tollgate %s: %w: %s", strings.Join(args, " "), err, stderr.Bytes())
+	}
+	return out, nil
 }
 
 // Lose kills the gateway and takes its data directory away for good. The next Start begins with an empty one. It returns
