@@ -46,6 +46,12 @@ func (r *result) counts() string {
 	fmt.Fprintf(&b, "- entries in journals: %d, of these in the index: %d; reservations of calls ended as %s; of these never arrived upstream: %s\n", c.Entries, c.Indexed, list(c.Ends), list(c.Unseen))
 	fmt.Fprintf(&b, "- upstreams bill %s, the ledger has %s for what reached them; %d ends are estimates, %s too low in sum\n",
 		dollars(c.Bill), dollars(c.Posted), c.Estimated, dollars(c.Below))
+	if r.proof != "" {
+		fmt.Fprintf(&b, "- `tollgate audit verify` at the end: %s\n", strings.Join(strings.Fields(r.proof), " "))
+	}
+	if !r.disks {
+		b.WriteString("- disks were not broken: it takes root and loop devices\n")
+	}
 	fmt.Fprintf(&b, "- faults: %s\n", list(faults))
 	return b.String()
 }

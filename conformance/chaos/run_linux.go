@@ -76,6 +76,7 @@ type result struct {
 	began  time.Time
 	faults []evidence.Fault
 	disks  bool
+	proof  string // what audit verify said
 	report *checker.Report
 }
 
@@ -100,10 +101,13 @@ func (o *options) perform(ctx context.Context, dir, binary string) (*result, err
 		err = s.askIndex(ctx)
 	}
 	if err == nil {
+		s.verify(ctx)
+	}
+	if err == nil {
 		err = s.rest()
 	}
 	if err == nil {
-		r.disks = len(s.disks) > 0
+		r.disks, r.proof = len(s.disks) > 0, s.proof
 		r.report, err = s.judge()
 	}
 	if err = errors.Join(err, s.strike()); err != nil {
@@ -138,6 +142,16 @@ func (s *scene) askIndex(ctx context.Context) error {
 	}
 }
 
+// verify has the first replica sign what there is, and the proof of all of it verified.
+func (s *scene) verify(ctx context.Context) {
+	out, err := s.replicas[s.names[0]].Command(ctx, "audit", "verify")
+	if err != nil {
+		s.unproven = err.Error()
+		return
+	}
+	s.proof = strings.TrimSpace(string(out))
+}
+
 // rest ends replicas and upstreams, so that all is on the disk.
 func (s *scene) rest() error {
 	var errs []error
@@ -152,7 +166,7 @@ func (s *scene) rest() error {
 
 // judge reads what everybody wrote and has the checker look at it.
 func (s *scene) judge() (*checker.Report, error) {
-	in := checker.Input{Plan: s.plan, Zone: s.zone.Offset, Lowered: s.lowered, Index: s.index}
+	in := checker.Input{Plan: s.plan, Zone: s.zone.Offset, Lowered: s.lowered, Index: s.index, Unproven: s.unproven}
 	var err error
 	if in.Calls, err = evidence.Read[evidence.Call](s.logOf("workers")); err != nil {
 		return nil, err

@@ -43,6 +43,8 @@ type scene struct {
 	lowerFrom int64 // since when a replica has lower limits; of the track of the first replica
 	lowered   []checker.Lowered
 	index     []checker.Indexed // what a replica answered at the end
+	proof     string            // what audit verify said…
+	unproven  string            // …or why it failed
 
 	mu   sync.Mutex // guards lost
 	lost []checker.Journal

@@ -21,6 +21,7 @@ type Input struct {
 	Zone     time.Duration // of the calendar, east of UTC
 	Lowered  []Lowered
 	Index    []Indexed // what a replica answered when it was asked for all entries; nil: it was not asked
+	Unproven string    // why what is signed could not be verified; empty: it was
 }
 
 // Indexed is an entry as a gateway answers it from its index.
@@ -55,6 +56,7 @@ const (
 	Crossed    Rule = "an answer went to another call"
 	Exceeded   Rule = "a limit was exceeded"
 	Unindexed  Rule = "the index and the journals differ"
+	Unproven   Rule = "the signed tree over the entries cannot be verified"
 )
 
 // Finding is one place where a promise was broken, with the lines that show it.
@@ -137,6 +139,9 @@ func Check(in *Input) *Report {
 	}
 	s.settled()
 	s.indexed()
+	if in.Unproven != "" {
+		s.find(Unproven, []string{in.Unproven}, "by tollgate audit verify")
+	}
 	s.limits()
 	return s.report
 }

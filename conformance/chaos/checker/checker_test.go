@@ -183,6 +183,7 @@ func TestWhatIsWrongIsFound(t *testing.T) {
 			in.Index = in.Index[:0]
 			in.Journals[0].Gone, in.Journals[1].Gone = true, true
 		}, nil},
+		{"what was signed is not what is there", func(in *Input) { in.Unproven = "entry 7 was edited" }, []Rule{Unproven}},
 		{"a lower limit does not hold", func(in *Input) {
 			l := *in.Plan.Limits[0]
 			l.Amount = 5
