@@ -107,8 +107,8 @@ type writes struct {
 	me      replicaRow
 	caps    []capRow
 	pools   []poolRow
-	starved bool       // others are to be told that the replica starves
-	freed   []string   // replicas that starved for what the replica gave back
+	starved bool     // others are to be told that the replica starves
+	freed   []string // replicas that starved for what the replica gave back
 }
 
 // settle decides an exchange. It is pure: the database does what it says, in the same transaction.
