@@ -9,11 +9,11 @@ import (
 
 var errCrash = errors.New("crash")
 
-// crashing ends the process at one statement or commit: before it, or after it was done.
+// crashing ends the process before one statement or commit, or after a commit of which nobody is told.
 type crashing struct {
 	database
-	at    int // which; counted down
-	after bool
+	at    int  // which; counted down
+	after bool // after a commit; statements then do not count
 	down  bool // nothing works any more
 }
 
@@ -51,14 +51,14 @@ type crashingTx struct {
 }
 
 func (s crashingTx) Exec(ctx context.Context, text string, args ...any) (int64, error) {
-	if s.c.down || s.c.hit() {
+	if s.c.down || !s.c.after && s.c.hit() {
 		return 0, errCrash
 	}
 	return s.statements.Exec(ctx, text, args...)
 }
 
 func (s crashingTx) Each(ctx context.Context, take func(func(...any) error) error, text string, args ...any) error {
-	if s.c.down || s.c.hit() {
+	if s.c.down || !s.c.after && s.c.hit() {
 		return errCrash
 	}
 	return s.statements.Each(ctx, take, text, args...)

@@ -242,6 +242,42 @@ func TestOnlyTheDutySequences(t *testing.T) {
 	}
 }
 
+// Two that have the duty at once, with the same head before them and different batches behind it: one of them is told.
+func TestHeadMovesOnce(t *testing.T) {
+	engines(t, func(t *testing.T, open func(*replica) *Store) {
+		ctx := context.Background()
+		r := newReplica(t, "a")
+		s := open(r)
+		r.write(3)
+		settle(t, r.log(s))
+		head, err := s.Head(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		grown := func(leaf byte) *Extension {
+			tree, err := proof.NewTree(head.Tree.Size(), head.Tree.Edge())
+			if err != nil {
+				t.Fatal(err)
+			}
+			tree.Append([32]byte{leaf}, nil)
+			return &Extension{Tree: tree}
+		}
+		if err := s.Extend(ctx, head, grown(1)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Extend(ctx, head, grown(2)); !errors.Is(err, ErrMoved) {
+			t.Errorf("the head was moved twice from one place: %v", err)
+		}
+		c := &proof.Checkpoint{Origin: head.Origin, Size: head.Tree.Size()}
+		if _, err := s.sign(ctx, head, c, []byte("one"), "v"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.sign(ctx, head, c, []byte("two"), "v"); !errors.Is(err, ErrMoved) {
+			t.Errorf("two checkpoints of one number: %v", err)
+		}
+	})
+}
+
 // What continues nothing, or what was continued already, is not taken, and others are not held up by it.
 func TestForksAreNotSequenced(t *testing.T) {
 	for _, tt := range []struct {
@@ -272,6 +308,30 @@ func TestForksAreNotSequenced(t *testing.T) {
 				t.Fatal(err)
 			}
 			change(t, s, "UPDATE proof_batches SET frames = overlay(frames placing '\\x00'::bytea from 90) WHERE at IS NULL")
+		}, "does not continue the hash chain"},
+		{"frames made anew on another chain value", func(t *testing.T, s *Store, a *replica, l *Log) {
+			a.write(5)
+			if err := l.ship(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			pending, err := s.pending(context.Background(), "a", 1)
+			if err != nil || len(pending) != 1 {
+				t.Fatal(pending, err)
+			}
+			b := pending[0]
+			if err := s.Load(context.Background(), &b); err != nil {
+				t.Fatal(err)
+			}
+			var forged []byte
+			chain := journal.Chain{1}
+			for rest, seq := b.Frames, b.First; len(rest) > 0; seq++ {
+				var raw journal.Raw
+				if raw, rest, err = journal.ReadRaw(rest); err != nil {
+					t.Fatal(err)
+				}
+				forged, chain = journal.AppendRaw(forged, chain, seq, raw.Payload)
+			}
+			change(t, s, "UPDATE proof_batches SET frames = ? WHERE at IS NULL", forged)
 		}, "does not continue the hash chain"},
 		{"a batch removed", func(t *testing.T, s *Store, a *replica, l *Log) {
 			a.write(5)
