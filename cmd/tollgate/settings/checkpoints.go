@@ -102,11 +102,11 @@ func (out *Setup) checkpoints(s *Source) {
 	if c.Key != "" {
 		p.KeyRef = c.Key
 		key := out.reference(s, "checkpoints.key", c.Key)
-		if n := len(key.Reveal()); n > 0 && n < checkpointKeyCharsMin {
-			s.fault("checkpoints.key", "the secret of the checkpoint key has fewer than %d characters: make one with openssl rand -base64 32", checkpointKeyCharsMin)
-		}
 		if !s.WithoutSecrets {
 			p.Key = key
+		}
+		if n := len(p.Key.Reveal()); n > 0 && n < checkpointKeyCharsMin {
+			s.fault("checkpoints.key", "the secret of the checkpoint key has fewer than %d characters: make one with openssl rand -base64 32", checkpointKeyCharsMin)
 		}
 	}
 	if c.File != "" {
