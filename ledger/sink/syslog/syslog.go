@@ -29,9 +29,10 @@ const (
 	// structured is the name of the structured data: 32473 is the number that RFC 5612 keeps for examples, there being none
 	// for this program.
 	structured = "tollgate@32473"
-	// hostBytesMax and appBytesMax are RFC 5424's.
+	// hostBytesMax, appBytesMax and idBytesMax are RFC 5424's.
 	hostBytesMax = 255
 	appBytesMax  = 48
+	idBytesMax   = 32
 )
 
 // The severities of RFC 5424 that are used.
@@ -219,7 +220,7 @@ func (c *Config) frame(b []byte, line *sink.Line) []byte {
 	}
 	m := make([]byte, 0, 256+len(line.Text))
 	m = fmt.Appendf(m, "<%d>1 %s %s %s %d %s [%s", c.Facility*8+severity, e.Time.UTC().Format("2006-01-02T15:04:05.000000Z"),
-		header(c.Host, hostBytesMax), header(c.App, appBytesMax), os.Getpid(), e.Kind, structured)
+		header(c.Host, hostBytesMax), header(c.App, appBytesMax), os.Getpid(), header(e.Kind.String(), idBytesMax), structured)
 	for _, p := range [...][2]string{
 		{"id", e.ID.String()}, {"call", e.Call().String()}, {"action", string(e.Action)}, {"outcome", string(e.Status)}, {"key", e.Who.Key}, {"key_id", e.Who.KeyID},
 	} {
