@@ -27,6 +27,13 @@
 // The only overshoot is the difference between a call's hold and its true cost, summed over the calls under way; a hard
 // limit holds the worst case. Sliding windows are counted in sixtieths and look back up to one too far, never too short.
 //
+// # Several replicas
+//
+// With Config.Pools, replicas share their limits: each may take a part of each, which the pools hand out and take back, and
+// checks its calls against that under the same lock, in memory. A call that finds its replica's part used up waits for
+// more, a quarter of a second at most. A replica that may serve no more, because it has lost the others, refuses with
+// ErrOffline. Packages ledger/caps and ledger/lease say how that holds; the time of windows is then the one they share.
+//
 // # Reading
 //
 // Everything else reads entries that are on disk by a Reader: the index for queries (ledger/index), checks, sinks. The

@@ -204,6 +204,35 @@ func TestAnOldCopyOfADataDirectoryIsANewReplica(t *testing.T) {
 	})
 }
 
+// A start on another machine, from a copy, cannot know that its predecessor is dead: it waits until that may serve no more.
+func TestAStartElsewhereWaitsUntilItsPredecessorMayNotServe(t *testing.T) {
+	scene(t, 2, []string{"20 calls / 1d", "12 concurrent"}, func(w *world) {
+		a, b := w.sites[0], w.sites[1]
+		b.stop()
+		for range 5 {
+			if _, err := a.call(1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a.link.breaks(cut)
+		b.id, b.journal, b.place = a.id.Kill(), a.journal.Kill(), "elsewhere"
+		b.start()
+		for range 40 { // a serves for five seconds on what it holds
+			for _, s := range w.sites {
+				_, _ = s.call(1)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		w.check()
+		b.joined()
+		a.link.breaks(nil)
+		time.Sleep(2 * time.Second)
+		if _, err := a.call(1); !errors.Is(err, ledger.ErrOffline) {
+			t.Errorf("both serve: %v", err)
+		}
+	})
+}
+
 // A process that goes on twice, from a copy of the whole machine, is told apart: only one of the two serves.
 func TestOfAMachineThatRunsTwiceOneServes(t *testing.T) {
 	scene(t, 1, []string{"20 calls / 1d"}, func(w *world) {
