@@ -55,7 +55,8 @@ CREATE TABLE lease_caps (
 	seen timestamptz NOT NULL,
 	PRIMARY KEY (name, start, replica)
 );
-CREATE INDEX lease_caps_by_replica ON lease_caps (replica)`}
+CREATE INDEX lease_caps_by_replica ON lease_caps (replica);
+CREATE INDEX lease_pools_starved ON lease_pools (till) WHERE starver <> ''`}
 
 func migrate(ctx context.Context, db *postgres.DB) error {
 	if err := db.Migrate(ctx, "lease", steps); err != nil {
@@ -65,7 +66,10 @@ func migrate(ctx context.Context, db *postgres.DB) error {
 }
 
 // database is the store in PostgreSQL.
-type database struct{ db *postgres.DB }
+type database struct {
+	db      *postgres.DB
+	cleaned time.Time // by the database's clock; for the goroutine that reaps
+}
 
 func (d *database) now(ctx context.Context) (t time.Time, err error) {
 	err = d.db.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&t)
@@ -296,7 +300,7 @@ func (d *database) uses(ctx context.Context, but string) (map[caps.Key]caps.Use,
 
 func (d *database) starved(ctx context.Context, id string) ([]caps.Key, error) {
 	rows, err := d.db.Query(ctx, `SELECT p.name, p.start FROM lease_pools p JOIN lease_caps c ON c.name = p.name AND c.start = p.start
-WHERE p.till > clock_timestamp() AND p.starver <> $1 AND c.replica = $1 AND c.kind <> 'reading'`, id)
+WHERE p.till > now() AND p.starver <> '' AND p.starver <> $1 AND c.replica = $1 AND c.kind <> 'reading'`, id)
 	if err != nil {
 		return nil, fmt.Errorf("asking who starves: %w", err)
 	}

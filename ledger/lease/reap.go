@@ -11,6 +11,8 @@ import (
 const (
 	duty     = "lease"
 	dutyTime = 10 * time.Second
+	// cleanGap is how often rows are looked for that say nothing any more: it reads whole tables.
+	cleanGap = time.Minute
 )
 
 func (d *database) reap(ctx context.Context, holder string, w watched, monotonic time.Duration) error {
@@ -36,9 +38,10 @@ func (d *database) reap(ctx context.Context, holder string, w watched, monotonic
 			return err
 		}
 	}
-	if err := d.slid(ctx, now); err != nil {
+	if err := d.slid(ctx, now); err != nil || now.Sub(d.cleaned) < cleanGap {
 		return err
 	}
+	d.cleaned = now
 	return d.clean(ctx, now)
 }
 
