@@ -212,3 +212,35 @@ func TestCloseOnABrokenDisk(t *testing.T) {
 		t.Error("synced after Close")
 	}
 }
+
+// The header of the next segment is on the disk, but its sync said it failed: nothing may be added to the segment before,
+// though there is room in it, or the header would not continue it.
+func TestHeaderThatWasWrittenBindsTheSegmentBefore(t *testing.T) {
+	disk := durabletest.New()
+	j, _, _ := start(t, disk, Options{})
+	if _, err := put(j, "before"); err != nil {
+		t.Fatal(err)
+	}
+	disk.Break(func(op durabletest.Op, name string) durabletest.Fault {
+		if name == segmentName(2) && op == durabletest.Sync {
+			return durabletest.Kept
+		}
+		return durabletest.None
+	})
+	if err := j.seclude(); err == nil { // a day is over
+		t.Fatal("nothing failed")
+	}
+	if _, err := put(j, "while the next segment fails"); err == nil {
+		t.Error("it was written")
+	}
+	if _, _, found := start(t, disk.Kill(), Options{}); !slices.Equal(found, []string{"before"}) {
+		t.Errorf("after a kill: %q", found)
+	}
+	disk.Break(nil)
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, found := start(t, disk.PowerLoss(never), Options{}); len(found) != 2 {
+		t.Errorf("in the end: %q", found)
+	}
+}
