@@ -21,7 +21,7 @@ import (
 const formThree = `
 DELETE FROM lanes WHERE lane NOT IN (SELECT lane FROM calls UNION SELECT lane FROM usage);
 DROP TABLE usage_days; DROP TABLE usage_who; DROP TABLE usage_what; DROP TABLE writers;
-DROP INDEX calls_lane; DROP INDEX calls_unlike; DROP INDEX lanes_key; DROP INDEX lanes_target;
+DROP INDEX calls_lane; DROP INDEX calls_unlike; DROP INDEX calls_unlike_lane; DROP INDEX calls_open; DROP INDEX lanes_key; DROP INDEX lanes_target;
 ALTER TABLE cursor DROP COLUMN turn;
 PRAGMA user_version = 3;`
 

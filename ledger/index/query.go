@@ -141,14 +141,21 @@ func (ix *Index) find(ctx context.Context, f *Filter, limit int) ([]stored, erro
 		case len(lanes) == 0:
 			return nil, nil
 		case len(lanes) <= lanesMerged && !narrow:
-			return ix.merge(ctx, w, lanes, f.OldestFirst, limit)
+			by := d.Indexes.Lane
+			if f.unlike() {
+				by = d.Indexes.UnlikeLane
+			}
+			return ix.merge(ctx, w, by, lanes, f.OldestFirst, limit)
 		}
 		// The sign keeps the database from going by lane.
 		w.and("+lane IN (SELECT lane FROM "+d.Prefix+"lanes"+who.String()+")", who.args...)
 	}
 	from := d.Prefix + "calls"
-	if f.unlike() && !narrow {
-		from += d.Unlike
+	switch {
+	case f.open() && !f.called():
+		from += d.Indexes.Open
+	case f.unlike() && !narrow:
+		from += d.Indexes.Unlike
 	}
 	return ix.read(ctx, fmt.Sprintf("SELECT at, %s, entries FROM %s%s ORDER BY %s LIMIT %d", d.Feed, from, w, d.Order(f.OldestFirst), limit), w.args)
 }
@@ -190,7 +197,7 @@ func (ix *Index) lanes(ctx context.Context, who *where) ([]int64, error) {
 
 // merge reads the first calls of some lanes. Each lane is asked for those that come before the last of what is found
 // already, so that all lanes together read little more than one page.
-func (ix *Index) merge(ctx context.Context, w *where, lanes []int64, oldest bool, limit int) ([]stored, error) {
+func (ix *Index) merge(ctx context.Context, w *where, by string, lanes []int64, oldest bool, limit int) ([]stored, error) {
 	d := w.dialect
 	var found []store.Place
 	for n := d.LanesAtOnce; len(lanes) > 0; n *= d.LanesAtOnce {
@@ -205,7 +212,7 @@ func (ix *Index) merge(ctx context.Context, w *where, lanes []int64, oldest bool
 		for _, c := range within.text {
 			conditions += " AND " + c
 		}
-		more, err := ix.places(ctx, fmt.Sprintf(d.OfLanes, conditions, d.Order(oldest), limit), within.args)
+		more, err := ix.places(ctx, fmt.Sprintf(d.OfLanes, by, conditions, d.Order(oldest), limit), within.args)
 		if err != nil {
 			return nil, err
 		}
@@ -264,6 +271,14 @@ func (f *Filter) who(d *store.Dialect) *where {
 	return w
 }
 
+// called reports whether f names calls.
+func (f *Filter) called() bool {
+	return !f.ID.IsZero() || f.Trace != (ledger.TraceID{}) || !f.Parent.IsZero()
+}
+
+// open reports whether f is for calls under way.
+func (f *Filter) open() bool { return len(f.Kinds) == 1 && f.Kinds[0] == ledger.Reserved }
+
 // unlike reports whether no call that simply went well can match.
 func (f *Filter) unlike() bool {
 	return len(f.Kinds) > 0 && !slices.Contains(f.Kinds, ledger.Posted) ||
@@ -300,6 +315,9 @@ func (f *Filter) where(d *store.Dialect) (w *where, narrow bool, err error) {
 	if f.unlike() {
 		w.and(store.Unlike)
 	}
+	if f.open() {
+		w.and(store.Open)
+	}
 	if len(f.Kinds) > 0 {
 		args := make([]any, len(f.Kinds))
 		for i, k := range f.Kinds {
@@ -308,5 +326,5 @@ func (f *Filter) where(d *store.Dialect) (w *where, narrow bool, err error) {
 		w.and("kind IN ("+store.Marks(len(args))+")", args...)
 	}
 	w.match("outcome", f.Outcome)
-	return w, !f.ID.IsZero() || f.Trace != (ledger.TraceID{}) || !f.Parent.IsZero(), nil
+	return w, f.called() || f.open(), nil
 }

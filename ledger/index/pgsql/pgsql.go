@@ -176,7 +176,7 @@ var dialect = store.Dialect{
 	ID:      func(id [16]byte) any { return id },
 	OfTrace: func(trace [16]byte) (string, []any) { return "trace = ?", []any{trace} },
 	OfLanes: "SELECT found.at, found.feed FROM unnest(CAST(? AS bigint[])) AS asked (number) CROSS JOIN LATERAL " +
-		"(SELECT at, feed FROM index_calls WHERE lane = asked.number%s ORDER BY %s LIMIT %d) AS found",
+		"(SELECT at, feed FROM index_calls%s WHERE lane = asked.number%s ORDER BY %s LIMIT %d) AS found",
 	LanesAtOnce:  16,
 	LaneArgument: func(lanes []int64) any { return lanes },
 	OfPlaces: func(int) string {

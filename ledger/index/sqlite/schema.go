@@ -56,7 +56,7 @@ INSERT INTO cursor VALUES ('{}', 0);
 `
 
 // rollups makes version 4 of version 3: roll-ups by day, the last sequence of each writer, and the index by lane and
-// the one of calls that did not simply go well. A principal alone and a target alone are lanes, too.
+// those of calls that did not simply go well. A principal alone and a target alone are lanes, too.
 const rollups = `
 CREATE TABLE usage_days (
   hour INTEGER NOT NULL, lane INTEGER NOT NULL,
@@ -91,7 +91,10 @@ INSERT INTO usage_what SELECT d.hour, w.lane, sum(calls), sum(denied), sum(faile
   ON (w.customer, w.team, w.key, w.key_id, w.user, w.action, w.upstream, w.target) = ('', '', '', '', '', l.action, l.upstream, l.target)
   GROUP BY 1, 2;
 CREATE INDEX calls_lane ON calls (lane);
-CREATE INDEX calls_unlike ON calls (at) WHERE kind <> 3 OR outcome <> 'ok';
+CREATE INDEX calls_unlike ON calls (at, kind, outcome) WHERE kind <> 3 OR outcome <> 'ok';
+CREATE INDEX calls_unlike_lane ON calls (lane, at, kind, outcome) WHERE kind <> 3 OR outcome <> 'ok';
+CREATE INDEX calls_open ON calls (at) WHERE kind = 2;
+CREATE INDEX usage_days_lane ON usage_days (lane);
 CREATE INDEX lanes_key ON lanes (key);
 CREATE INDEX lanes_target ON lanes (target);
 ALTER TABLE cursor ADD COLUMN turn INTEGER NOT NULL DEFAULT 0;

@@ -19,6 +19,10 @@ import (
 const (
 	// readersMax bounds queries at the same time.
 	readersMax = 4
+	// writeCache and readCache are what a connection remembers of the file, in KiB: a batch changes pages of each index, a
+	// query looks into many blocks.
+	writeCache = 16 << 10
+	readCache  = 8 << 10
 	// busyWait is how long a query waits for a lock of the database: a flush takes a few milliseconds.
 	busyWait = 5 * time.Second
 	// checkpointPages is how long the database's log grows, 16 MB, before its pages are put in their places: most are
@@ -64,9 +68,12 @@ func connect(driver, path string, connections int, readOnly bool) (*sql.DB, erro
 		"temp_store(memory)", // else a statement of several rows notes in a file what it changes, page by page
 		fmt.Sprintf("wal_autocheckpoint(%d)", checkpointPages),
 	}}
+	cache := writeCache
 	if readOnly {
 		q.Add("_pragma", "query_only(true)")
+		cache = readCache
 	}
+	q.Add("_pragma", fmt.Sprintf("cache_size(-%d)", cache))
 	absolute, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -148,8 +155,10 @@ var dialect = store.Dialect{
 	OfTrace: func(trace [16]byte) (string, []any) {
 		return ofTrace, []any{store.BlockBits, trace[:]}
 	},
-	Unlike:       " INDEXED BY calls_unlike",
-	OfLanes:      "SELECT at, 0 FROM calls INDEXED BY calls_lane WHERE lane = ?%s ORDER BY %s LIMIT %d",
+	Indexes: store.Indexes{
+		Lane: " INDEXED BY calls_lane", Unlike: " INDEXED BY calls_unlike", UnlikeLane: " INDEXED BY calls_unlike_lane", Open: " INDEXED BY calls_open",
+	},
+	OfLanes:      "SELECT at, 0 FROM calls%s WHERE lane = ?%s ORDER BY %s LIMIT %d",
 	LanesAtOnce:  1,
 	LaneArgument: func(lanes []int64) any { return lanes[0] },
 	OfPlaces: func(n int) string {

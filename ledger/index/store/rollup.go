@@ -41,7 +41,8 @@ func (u *Use) Set(v [8]int64) {
 	u.Tokens, u.Input, u.Output = v[5], v[6], v[7]
 }
 
-func (u *Use) add(v *Use) {
+// Add adds what v has to the sums.
+func (u *Use) Add(v *Use) {
 	u.Calls += v.Calls
 	u.Denied += v.Denied
 	u.Failed += v.Failed
@@ -130,7 +131,7 @@ func (b *Batch) Roll(ends []Ended, number func(*Lane) (LaneNumbers, error)) (out
 		}
 		for k, u := range all {
 			if v := late[k]; v != nil {
-				v.add(u)
+				v.Add(u)
 			} else {
 				late[k] = u
 			}
@@ -151,7 +152,7 @@ func (b *Batch) Roll(ends []Ended, number func(*Lane) (LaneNumbers, error)) (out
 			if tables[i][p] == nil {
 				tables[i][p] = &Use{}
 			}
-			tables[i][p].add(u)
+			tables[i][p].Add(u)
 		}
 	}
 	for i, t := range tables {

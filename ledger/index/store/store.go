@@ -107,10 +107,10 @@ type Dialect struct {
 	// OfTrace is the condition that a call is of a trace, and its arguments.
 	OfTrace func(trace [16]byte) (condition string, args []any)
 
-	// Unlike names the index of the condition Unlike, where that has to be named.
-	Unlike string
+	// Indexes are named behind the table where the engine has to be told which to take.
+	Indexes Indexes
 
-	// OfLanes lists the places of calls of several lanes, at most some of each: conditions, order and limit are filled in.
+	// OfLanes lists the places of calls of several lanes, at most some of each: index, conditions, order and limit are filled in.
 	// LanesAtOnce is how many it takes, as the argument that LaneArgument makes of them.
 	OfLanes      string
 	LanesAtOnce  int
@@ -120,6 +120,12 @@ type Dialect struct {
 	OfPlaces       func(n int) string
 	PlaceArguments func([]Place) []any
 }
+
+// Indexes name the indexes of calls: by lane, of those that did not simply go well, of both, and of those under way.
+type Indexes struct{ Lane, Unlike, UnlikeLane, Open string }
+
+// Open is the condition that a call is under way, as the index of those has it.
+const Open = "kind = 2"
 
 // Unlike is the condition that a call did not simply go well, as the index of those calls has it: they are few.
 const Unlike = "(kind <> 3 OR outcome <> 'ok')"
