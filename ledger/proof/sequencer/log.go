@@ -16,6 +16,10 @@ const (
 	// stepGap is how long a process gathers before it ships and sequences: an entry is in the tree some two seconds after
 	// it is on the disk.
 	stepGap = time.Second
+	// shipAtOnce and sequenceAtOnce bound what one step does, so that a journal that is new to the proof is taken in by steps
+	// that each end in their time.
+	shipAtOnce     = 32
+	sequenceAtOnce = 8
 	// lateAfter is how old an entry may be that is not in the tree before that is an alarm.
 	lateAfter = 10 * time.Second
 	// warnGap is how long the same warning is not repeated.
@@ -98,10 +102,13 @@ func (l *Log) Status() Status { return *l.status.Load() }
 func (l *Log) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		stepping, cancel := context.WithTimeout(ctx, stepTime)
-		err := l.step(stepping, false)
+		more, err := l.step(stepping, false)
 		cancel()
 		if err != nil && ctx.Err() == nil {
 			l.cfg.Log.Error("the proof is behind the ledger", "err", err)
+		}
+		if more && err == nil {
+			continue
 		}
 		pause := time.NewTimer(stepGap)
 		select {
@@ -112,29 +119,38 @@ func (l *Log) Run(ctx context.Context) {
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
-	if err := l.step(last, true); err != nil {
+	if err := l.Settle(last); err != nil {
 		l.cfg.Log.Error("the proof could not take in the last entries; the next start does", "err", err)
 	}
 }
 
 // Settle ships, sequences and signs all there is.
-func (l *Log) Settle(ctx context.Context) error { return l.step(ctx, true) }
+func (l *Log) Settle(ctx context.Context) error {
+	for {
+		if more, err := l.step(ctx, true); !more || err != nil {
+			return err
+		}
+	}
+}
 
-// step ships what there is, sequences if it is this process's duty, and signs when it is time or asked for.
-func (l *Log) step(ctx context.Context, sign bool) error {
+// step ships what there is, sequences if it is this process's duty, and signs when it is time or asked for. It reports
+// whether there is more to do at once.
+func (l *Log) step(ctx context.Context, sign bool) (more bool, err error) {
 	l.stepping.Lock()
 	defer l.stepping.Unlock()
-	err := l.ship(ctx)
+	more, err = l.ship(ctx)
 	leads, dutyErr := l.duty(ctx)
 	l.leads = leads
 	if dutyErr == nil && leads {
-		dutyErr = l.lead(ctx, sign)
+		var left bool
+		left, dutyErr = l.lead(ctx, sign && !more)
+		more = more || left
 	}
 	err = errors.Join(err, dutyErr)
 	if !leads {
 		err = errors.Join(err, l.look(ctx))
 	}
-	return errors.Join(err, l.measure(ctx))
+	return more, errors.Join(err, l.measure(ctx))
 }
 
 func (l *Log) duty(ctx context.Context) (bool, error) {
@@ -144,17 +160,17 @@ func (l *Log) duty(ctx context.Context) (bool, error) {
 	return l.cfg.Duty(ctx)
 }
 
-// lead is the work of the one who has the duty.
-func (l *Log) lead(ctx context.Context, sign bool) error {
-	for {
-		more, err := l.sequence(ctx)
-		if err != nil {
-			return err
+// lead is the work of the one who has the duty. It reports whether there is more to sequence.
+func (l *Log) lead(ctx context.Context, sign bool) (more bool, err error) {
+	for range sequenceAtOnce {
+		if more, err = l.sequence(ctx); err != nil {
+			return false, err
 		}
 		if !more {
-			return l.sign(ctx, sign)
+			break
 		}
 	}
+	return more, l.sign(ctx, sign && !more)
 }
 
 // measure notes how the log stands.

@@ -108,7 +108,7 @@ func TestCheckpointsAreSignedWhenItIsTime(t *testing.T) {
 	l := r.log(s, func(c *Config) { c.Entries = 100 })
 	step := func(want int64) {
 		t.Helper()
-		if err := l.step(ctx, false); err != nil {
+		if _, err := l.step(ctx, false); err != nil {
 			t.Fatal(err)
 		}
 		if last, err := s.LastCheckpoint(ctx); err != nil || last.Number != want {
@@ -153,7 +153,7 @@ func TestSeveralAtOnceMakeOneLog(t *testing.T) {
 					r.start()
 				}
 				r.write(20 + i)
-				if err := l.step(context.Background(), false); err != nil {
+				if _, err := l.step(context.Background(), false); err != nil {
 					t.Error(err)
 				}
 			}
@@ -197,7 +197,7 @@ func TestDatabaseRestarts(t *testing.T) {
 		}
 		a.write(50)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		if err := la.step(ctx, true); err == nil {
+		if _, err := la.step(ctx, true); err == nil {
 			t.Errorf("round %d: a step without a database", round)
 		}
 		cancel()
@@ -219,22 +219,22 @@ func TestOnlyTheDutySequences(t *testing.T) {
 	duty := false
 	l := r.log(s, func(c *Config) { c.Duty = func(context.Context) (bool, error) { return duty, nil } })
 	r.write(10)
-	if err := l.step(ctx, true); err != nil {
+	if _, err := l.step(ctx, true); err != nil {
 		t.Fatal(err)
 	}
 	if got := l.Status(); got.Size != 0 || got.Leads {
 		t.Errorf("%+v", got)
 	}
 	r.clock.pass(9 * time.Second)
-	if err := l.step(ctx, false); err != nil || strings.Contains(r.logged.String(), "not in the tree") {
+	if _, err := l.step(ctx, false); err != nil || strings.Contains(r.logged.String(), "not in the tree") {
 		t.Errorf("%v, %s", err, r.logged)
 	}
 	r.clock.pass(time.Second)
-	if err := l.step(ctx, false); err != nil || l.Status().Unsequenced != 10*time.Second || strings.Count(r.logged.String(), "not in the tree") != 1 {
+	if _, err := l.step(ctx, false); err != nil || l.Status().Unsequenced != 10*time.Second || strings.Count(r.logged.String(), "not in the tree") != 1 {
 		t.Errorf("%v, %+v, %s", err, l.Status(), r.logged)
 	}
 	duty = true
-	if err := l.step(ctx, false); err != nil {
+	if _, err := l.step(ctx, false); err != nil {
 		t.Fatal(err)
 	}
 	if got := l.Status(); got.Size != 10 || !got.Leads || got.Unsequenced != 0 {
@@ -304,14 +304,14 @@ func TestForksAreNotSequenced(t *testing.T) {
 		}, "give it a name of its own"},
 		{"a changed frame", func(t *testing.T, s *Store, a *replica, l *Log) {
 			a.write(5)
-			if err := l.ship(context.Background()); err != nil {
+			if _, err := l.ship(context.Background()); err != nil {
 				t.Fatal(err)
 			}
 			change(t, s, "UPDATE proof_batches SET frames = overlay(frames placing '\\x00'::bytea from 90) WHERE at IS NULL")
 		}, "does not continue the hash chain"},
 		{"frames made anew on another chain value", func(t *testing.T, s *Store, a *replica, l *Log) {
 			a.write(5)
-			if err := l.ship(context.Background()); err != nil {
+			if _, err := l.ship(context.Background()); err != nil {
 				t.Fatal(err)
 			}
 			pending, err := s.pending(context.Background(), "a", 1)
@@ -335,11 +335,11 @@ func TestForksAreNotSequenced(t *testing.T) {
 		}, "does not continue the hash chain"},
 		{"a batch removed", func(t *testing.T, s *Store, a *replica, l *Log) {
 			a.write(5)
-			if err := l.ship(context.Background()); err != nil {
+			if _, err := l.ship(context.Background()); err != nil {
 				t.Fatal(err)
 			}
 			a.write(5)
-			if err := l.ship(context.Background()); err != nil {
+			if _, err := l.ship(context.Background()); err != nil {
 				t.Fatal(err)
 			}
 			change(t, s, "DELETE FROM proof_batches WHERE turn = (SELECT min(turn) FROM proof_batches WHERE at IS NULL)")
@@ -628,4 +628,41 @@ func TestTheNewestCheckpointSeenIsKept(t *testing.T) {
 	if err1 != nil || err2 != nil || string(mine) != string(theirs) || len(mine) == 0 {
 		t.Errorf("%q and %q, %v, %v", mine, theirs, err1, err2)
 	}
+
+	// b is away while the entries that it saw signed are removed; then it may sign, unless the log has another past.
+	for range 10 {
+		a.write(100)
+		a.clock.pass(time.Hour)
+		settle(t, a.log(s))
+	}
+	b.clock.pass(10 * time.Hour)
+	if err := s.Prune(t.Context(), noon.Add(8*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	change(t, s, "UPDATE proof_checkpoints SET note = 'x' || note WHERE number = 1")
+	b.write(1)
+	if err := b.log(s).Settle(t.Context()); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "not among those of the log") {
+		t.Errorf("with another past: %v", err)
+	}
+	change(t, s, "UPDATE proof_checkpoints SET note = substr(note, 2) WHERE number = 1")
+	settle(t, b.log(s))
+	if got := verified(t, s, Range{}); got.To != 1011 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A journal that is new to the proof is taken in by steps.
+func TestMuchIsTakenInBySteps(t *testing.T) {
+	r := newReplica(t, "a")
+	for range shipAtOnce + 3 { // a batch ends with its writer
+		r.start()
+		r.write(1)
+	}
+	s := fileStores(t)(r)
+	l := r.log(s)
+	if more, err := l.step(t.Context(), false); err != nil || !more {
+		t.Errorf("the first step: more %v, %v", more, err)
+	}
+	settle(t, l)
+	whole(t, s, r)
 }

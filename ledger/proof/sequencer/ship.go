@@ -17,16 +17,16 @@ const (
 	batchBytes   = 1 << 20
 )
 
-// ship ships what the journal has on the disk.
-func (l *Log) ship(ctx context.Context) error {
+// ship ships what the journal has on the disk, and reports whether there is more.
+func (l *Log) ship(ctx context.Context) (more bool, err error) {
 	all, err := l.cfg.Store.places(ctx)
 	if err != nil {
-		return fmt.Errorf("ship entries: %w", err)
+		return false, fmt.Errorf("ship entries: %w", err)
 	}
 	from := all[l.cfg.Replica].shipped
 	g := gatherer{reader: l.cfg.Frames(from), log: l}
 	defer g.reader.Close()
-	for ctx.Err() == nil {
+	for range shipAtOnce {
 		b, end, err := g.next(from)
 		if err == nil && b.Entries > 0 {
 			err = l.cfg.Store.Ship(ctx, b, from, end)
@@ -35,19 +35,19 @@ func (l *Log) ship(ctx context.Context) error {
 		case errors.Is(err, ErrMoved):
 			// Either the answer to an earlier shipment was lost, or a copy of this data directory is at work: the next step
 			// finds its place again, and the sequencer tells.
-			return nil
+			return false, nil
 		case errors.Is(err, ErrCopied):
 			l.alarm("copied", "entries of this process are not taken into the proof", "err", err)
-			return fmt.Errorf("ship entries: %w", err)
+			return false, fmt.Errorf("ship entries: %w", err)
 		case err != nil:
-			return fmt.Errorf("ship entries: %w", err)
+			return false, fmt.Errorf("ship entries: %w", err)
 		case b.Entries == 0:
 			l.shipped = l.cfg.Now()
-			return nil
+			return false, nil
 		}
 		from = end
 	}
-	return ctx.Err()
+	return true, nil
 }
 
 // gatherer makes batches of what a reader reads.

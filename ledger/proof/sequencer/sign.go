@@ -16,6 +16,9 @@ import (
 	"github.com/tollgate/tollgate/ledger/proof"
 )
 
+// sameSizeMax bounds how many checkpoints over the same entries there are: one, and more by rotations of the key.
+const sameSizeMax = 16
+
 // ErrRefused means that nothing is signed because it would contradict what was signed before, or by a key that is not the
 // log's. It does not mend by itself.
 var ErrRefused = errors.New("no checkpoint is signed")
@@ -90,6 +93,12 @@ func (l *Log) goesOn(ctx context.Context, head Head, note []byte) error {
 	hashes := l.cfg.Store.Hashes(ctx)
 	for _, tree := range []tlog.Tree{{N: c.Size, Hash: c.Root}, {N: size, Hash: head.Tree.Root()}} {
 		root, err := tlog.TreeHash(tree.N, hashes)
+		if errors.Is(err, ErrGone) && tree.N == c.Size {
+			if err := l.stands(ctx, c.Size, note); err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("hold the tree against the last checkpoint: %w", err)
 		}
@@ -98,6 +107,21 @@ func (l *Log) goesOn(ctx context.Context, head Head, note []byte) error {
 		}
 	}
 	return nil
+}
+
+// stands checks that a checkpoint over entries that are not kept any more is one of the log's: whoever signed the ones
+// after it has held them against it.
+func (l *Log) stands(ctx context.Context, size int64, note []byte) error {
+	all, err := l.cfg.Store.Checkpoints(ctx, size, 0, sameSizeMax)
+	if err != nil {
+		return fmt.Errorf("hold the tree against the last checkpoint: %w", err)
+	}
+	for _, s := range all {
+		if bytes.Equal(s.Note, note) {
+			return nil
+		}
+	}
+	return l.refuse("unknown", "the checkpoint over %d entries that was last seen here is not among those of the log: the database was changed", size)
 }
 
 // refuse is an alarm and an error.
