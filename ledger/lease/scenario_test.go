@@ -413,6 +413,7 @@ func TestReadingsCountAllReplicas(t *testing.T) {
 // A machine that sleeps does not think that it still has its lease, whichever of its clocks slept as well.
 func TestAMachineThatSleptMayNotServe(t *testing.T) {
 	for name, sleep := range map[string]func(m *machineOf){
+		"only the wall knows": func(m *machineOf) { m.slept, m.noBoot = time.Hour, true },
 		"the wall goes on":    func(m *machineOf) { m.slept = time.Hour },
 		"the wall is set on":  func(m *machineOf) { m.set += time.Hour },
 		"all but one is late": func(m *machineOf) { m.slept, m.set = time.Hour, m.set-time.Hour },
@@ -460,6 +461,28 @@ func TestWhatTheDatabaseLostIsClaimedAgain(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		if n := a.all() + b.all(); n != 70 {
 			t.Errorf("%d more, want 70", n)
+		}
+	})
+}
+
+// However fast the database's clock runs away, a window is as long as it says: in any minute of true time there are no more
+// calls than the limit, wherever they are made and whoever leaves what it held to whom.
+func TestNoWindowIsShortWhenTheDatabasesClockRunsAway(t *testing.T) {
+	scene(t, 3, []string{"20 calls / 1m"}, func(w *world) {
+		for i := range 1500 {
+			s := w.sites[(i/70)%3] // one after the other has all the work
+			if c, err := s.call(1); err == nil {
+				c.end(1)
+			} else {
+				refusedByLimit(t, err)
+			}
+			time.Sleep(200 * time.Millisecond)
+			w.m.mu.Lock()
+			w.m.ahead += 10 * time.Millisecond
+			w.m.mu.Unlock()
+		}
+		if n := w.passed(); n < 80 {
+			t.Errorf("%d calls passed in five minutes: too few to mean anything", n)
 		}
 	})
 }

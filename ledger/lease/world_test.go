@@ -23,6 +23,8 @@ type machineOf struct {
 	rate  float64
 	set   time.Duration // of the wall
 	slept time.Duration // which monotonic did not see
+
+	noBoot bool // there is no clock that counts a sleep
 }
 
 func (m *machineOf) read() (monotonic, wall time.Duration) {
@@ -35,6 +37,9 @@ func (m *machineOf) read() (monotonic, wall time.Duration) {
 func (m *machineOf) boot() time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.noBoot {
+		return 0
+	}
 	return time.Duration(float64(time.Since(m.start)) * m.rate)
 }
 
