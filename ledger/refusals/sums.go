@@ -34,7 +34,7 @@ type refusals struct {
 	last  entry.Entry
 }
 
-// New returns Sums that write what was added up by write, which decides what an error means.
+// New returns Sums that write what was added up by write, which decides what an error means and is called from any goroutine.
 func New(now func() time.Time, write func(entry.Entry)) *Sums {
 	return &Sums{write: write, now: now, sources: map[string]*refusals{}}
 }

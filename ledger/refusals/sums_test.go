@@ -3,6 +3,7 @@ package refusals
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,12 +13,18 @@ import (
 
 func TestKnockingAddsUpToALineAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
 		var written []entry.Entry
-		s := New(time.Now, func(e entry.Entry) { written = append(written, e) })
+		write := func(e entry.Entry) {
+			mu.Lock()
+			defer mu.Unlock()
+			written = append(written, e)
+		}
+		s := New(time.Now, write)
 		knock := func(source string) {
 			e := entry.Entry{Time: time.Now(), Source: source, Detail: "no key"}
 			if s.First(&e) {
-				written = append(written, e)
+				write(e)
 			}
 		}
 		for range 100 {
