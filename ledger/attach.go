@@ -30,8 +30,8 @@ func (l *Ledger) newCounter(scope Scope, limit Limit, now int64) *counter {
 
 // SetLimits replaces all attached limits. Balances are untouched: they derive from entries, so a limit that appears
 // finds its window filled. A Limit that was not parsed is parsed here; one that cannot be refuses every call under it.
-// Users are named in scopes as people name them; when one of them cannot be given a pseudonym, calls for users are refused
-// until he can.
+// Users are named in scopes as people name them. When one of them cannot be given a pseudonym, his calls are refused until
+// he can; when he gets another one, his limits go with him.
 func (l *Ledger) SetLimits(attached map[Scope][]Limit) {
 	l.setting.Lock()
 	defer l.setting.Unlock()
@@ -40,15 +40,16 @@ func (l *Ledger) SetLimits(attached map[Scope][]Limit) {
 
 // setLimits is SetLimits. The caller holds setting.
 func (l *Ledger) setLimits(given map[Scope][]Limit) {
-	attached, named, err := l.pseudonymous(given)
-	l.unnamed.Store(nil)
-	if err != nil {
-		l.unnamed.Store(&given)
-	}
+	attached, limited := l.pseudonymous(given)
 	now := l.cfg.Now().UnixNano()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.named = named
+	l.given = given
+	l.named = map[Scope]string{}
+	for name, pseudonym := range limited {
+		l.named[Scope{UserLevel, pseudonym}] = name
+	}
+	l.limited.Store(&limited)
 	l.reattach(attached, max(now, l.book.last))
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tollgate/tollgate/internal/durable"
 	"github.com/tollgate/tollgate/ledger/caps"
+	"github.com/tollgate/tollgate/ledger/digest"
 	"github.com/tollgate/tollgate/ledger/entry"
 	"github.com/tollgate/tollgate/ledger/journal"
 	"github.com/tollgate/tollgate/ledger/limits"
@@ -84,13 +85,14 @@ type Ledger struct {
 	dir      durable.Dir
 	journal  *journal.Journal
 	recovery Recovery
-	macs     digesters
+	digests  *digest.Keys
 	drafts   sync.Pool // *draft
 	turned   *refusals.Sums
 	keeps    retention.Keeps
 	walking  sync.Mutex                        // held by whoever walks segments in the background
-	unnamed  atomic.Pointer[map[Scope][]Limit] // limits whose users have no pseudonym yet; nil: none, see SetLimits
+	limited  atomic.Pointer[map[string]string] // by the names of users with limits: the pseudonyms those are attached to
 	setting  sync.Mutex                        // held by SetLimits, before mu
+	given    map[Scope][]Limit                 // to SetLimits last; guarded by setting
 	closing  chan struct{}                     // closed by Close
 	once     sync.Once                         // for closing
 	kept     chan struct{}                     // closed when the goroutine that stores checkpoints has ended
@@ -188,7 +190,7 @@ func prepare(cfg Config) (*Ledger, error) {
 	if cfg.Pools != nil {
 		l.shared = caps.NewBook(&l.mu, l.tick, cfg.Pools.Elapsed)
 	}
-	l.macs.key = cfg.DigestKey
+	l.digests = digest.New(cfg.DigestKey)
 	// An error means that the disk fails, which the calls of those who have a key tell louder.
 	l.turned = refusals.New(cfg.Now, func(e Entry) { _ = l.append(&draft{entry: e}) })
 	l.drafts.New = func() any { return &draft{wire: make([]byte, 0, 1024)} }

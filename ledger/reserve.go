@@ -47,7 +47,7 @@ func (l *Ledger) Reserve(ctx context.Context, c *policy.Call, d *policy.Decision
 		return nil, err
 	}
 	e.Hold, e.HoldTokens, e.PriceList, e.Prices = h.Cost, h.Tokens, h.PriceList, h.Prices
-	e.Digest = l.macs.digest(e.Who.Customer, c.Args)
+	e.Digest = l.digests.Of(e.Who.Customer, c.Args)
 	r := &Reservation{ledger: l, id: c.ID}
 	r.hold = hold{
 		id: e.ID, slot: c.Action.Counted(),

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"hash"
 	"iter"
 	"slices"
 
@@ -27,47 +28,69 @@ func (l *Ledger) pseudonym(p *policy.Principal) (string, error) {
 	if l.cfg.Subjects == nil {
 		return clip(p.User), nil
 	}
-	if l.unnamed.Load() != nil && !l.nameAgain() {
-		return UnknownSubject, fmt.Errorf("%w: the limits of a user cannot be attached: the store of subjects fails", ErrUnwritable)
-	}
 	name, err := l.cfg.Subjects.Pseudonym(p.User)
 	if err != nil {
 		return UnknownSubject, fmt.Errorf("%w: a user has no pseudonym: %w", ErrUnwritable, err)
 	}
+	if l.lacksLimits(p.User, name) && !l.limitAnew(p.User, name) {
+		return UnknownSubject, fmt.Errorf("%w: the limits of a user cannot be attached", ErrUnwritable)
+	}
 	return name, nil
 }
 
-// nameAgain attaches the limits whose users had no pseudonym, and reports whether all have one now.
-func (l *Ledger) nameAgain() bool {
-	l.setting.Lock()
-	defer l.setting.Unlock()
-	if given := l.unnamed.Load(); given != nil {
-		l.setLimits(*given)
+// lacksLimits reports whether the user of this name has limits that are not attached to his pseudonym: there was none when
+// they were set, or he has been erased since and has another one.
+func (l *Ledger) lacksLimits(user, pseudonym string) bool {
+	limited := l.limited.Load()
+	if limited == nil {
+		return false
 	}
-	return l.unnamed.Load() == nil
+	attached, ok := (*limited)[user]
+	return ok && attached != pseudonym
 }
 
-// pseudonymous is attached with pseudonyms in the scopes of users, and the names that were there before. With an error the
-// limits of some users are missing.
-func (l *Ledger) pseudonymous(attached map[Scope][]Limit) (out map[Scope][]Limit, named map[Scope]string, err error) {
-	if l.cfg.Subjects == nil {
-		return attached, nil, nil
+// limitAnew attaches the limits as they were given, and reports whether the user has his now.
+func (l *Ledger) limitAnew(user, pseudonym string) bool {
+	l.setting.Lock()
+	defer l.setting.Unlock()
+	if l.lacksLimits(user, pseudonym) {
+		l.setLimits(l.given)
 	}
-	out, named = make(map[Scope][]Limit, len(attached)), map[Scope]string{}
+	return !l.lacksLimits(user, pseudonym)
+}
+
+// pseudonymous is attached with pseudonyms in the scopes of users, and the pseudonyms by name: an empty one for a user who
+// cannot be given any now.
+func (l *Ledger) pseudonymous(attached map[Scope][]Limit) (out map[Scope][]Limit, limited map[string]string) {
+	if l.cfg.Subjects == nil {
+		return attached, nil
+	}
+	out, limited = make(map[Scope][]Limit, len(attached)), map[string]string{}
 	for scope, list := range attached {
-		if scope.Level == UserLevel && len(list) > 0 {
-			name, failed := l.cfg.Subjects.Pseudonym(scope.Name)
-			if failed != nil {
-				err = failed
+		if scope.Level == UserLevel {
+			if len(list) == 0 {
 				continue
 			}
-			named[Scope{UserLevel, name}] = scope.Name
-			scope.Name = name
+			name := scope.Name
+			pseudonym, err := l.cfg.Subjects.Pseudonym(name)
+			if err != nil {
+				limited[name] = ""
+				continue
+			}
+			scope.Name, limited[name] = pseudonym, pseudonym
 		}
 		out[scope] = list
 	}
-	return out, named, err
+	return out, limited
 }
+
+// Digest is the keyed digest that stands in entries for what a call of the customer carries, its arguments or its answer:
+// the same bytes give the same digest, and without the key nobody can try bytes against it. Those of two customers
+// cannot be compared. Of nothing it is zero.
+func (l *Ledger) Digest(customer string, text []byte) Digest { return l.digests.Of(customer, text) }
+
+// NewDigest is Digest for what comes in parts. The hash is for one goroutine.
+func (l *Ledger) NewDigest(customer string) hash.Hash { return l.digests.Hash(customer) }
 
 // accounts are those that a scope is on the path of: under its name, and for a user also those of entries that were
 // written before there were pseudonyms. The caller holds mu.

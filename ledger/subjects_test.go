@@ -17,8 +17,9 @@ import (
 
 // register is a store of subjects whose pseudonyms show the name backwards, so that a test can tell whose they are.
 type register struct {
-	mu    sync.Mutex
-	fails error
+	mu     sync.Mutex
+	fails  error
+	erased int // how often everybody was erased
 }
 
 func (r *register) breakWith(err error) {
@@ -30,7 +31,13 @@ func (r *register) breakWith(err error) {
 func (r *register) Pseudonym(name string) (string, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return "u_" + backwards(name), r.fails
+	return "u_" + backwards(name) + strings.Repeat("_", r.erased), r.fails
+}
+
+func (r *register) erase() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.erased++
 }
 
 func backwards(s string) string {
@@ -185,6 +192,23 @@ func TestWithoutPseudonymThereIsNoCall(t *testing.T) {
 	}
 	if _, err := l.Reserve(context.Background(), personal("ann"), nil, ledger.Hold{}); err == nil {
 		t.Error("the limit is gone")
+	}
+}
+
+// Somebody who was erased is new, and under his limits from the first call on.
+func TestLimitsGoWithTheirUser(t *testing.T) {
+	who := &register{}
+	l := open(t, ledger.Config{Subjects: who})
+	defer l.Close()
+	l.SetLimits(map[ledger.Scope][]ledger.Limit{{Level: ledger.UserLevel, Name: "ann"}: parse(t, "1 calls / 1d")})
+	for range 3 {
+		if _, err := l.Reserve(t.Context(), personal("ann"), nil, ledger.Hold{}); err != nil {
+			t.Error(err)
+		}
+		if _, err := l.Reserve(t.Context(), personal("ann"), nil, ledger.Hold{}); err == nil {
+			t.Error("a second call fits")
+		}
+		who.erase()
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -23,8 +24,17 @@ func (p *process) apiRoutes(mux *http.ServeMux) {
 	p.keyRoutes(mux)
 	p.sinkRoutes(mux)
 	p.proofRoutes(mux)
-	(&queries.API{Index: p.index, Log: p.log, Ready: p.ledger.Ready}).Register(mux)
-	mux.HandleFunc("GET /api/v1/limits", func(w http.ResponseWriter, r *http.Request) { writeJSON(w, http.StatusOK, p.standings()) })
+	p.subjectRoutes(mux)
+	(&queries.API{Index: p.index, Log: p.log, Ready: p.ledger.Ready, Users: p.userID, Names: p.userNames}).Register(mux)
+	mux.HandleFunc("GET /api/v1/limits", func(w http.ResponseWriter, r *http.Request) {
+		all, err := p.standings(r.Context())
+		if err != nil {
+			p.log.Error("limits cannot be listed", "err", err)
+			writeProblem(w, http.StatusServiceUnavailable, "the names of users cannot be looked up now: see the log")
+			return
+		}
+		writeJSON(w, http.StatusOK, all)
+	})
 	mux.HandleFunc("GET /api/v1/tail", p.tail)
 }
 
@@ -43,8 +53,8 @@ type standing struct {
 	} `json:"texts"`
 }
 
-// standings lists every limit; those of keys say the key's name.
-func (p *process) standings() []standing {
+// standings lists every limit; those of keys say the key's name, those of users theirs.
+func (p *process) standings(ctx context.Context) ([]standing, error) {
 	keyNames := map[string]string{}
 	for _, k := range p.keys.List() {
 		keyNames[k.ID] = k.Name
@@ -58,7 +68,12 @@ func (p *process) standings() []standing {
 		s.Texts.Used, s.Texts.Held, s.Texts.Left = b.Spell(b.Used), b.Spell(b.Held), b.Spell(b.Left)
 		out = append(out, s)
 	}
-	return out
+	for i := range out {
+		if err := p.userNames(ctx, &out[i].Scope); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // tail streams entries that are written from now on, one JSON object per line, until the reader leaves.
@@ -80,6 +95,9 @@ func (p *process) tail(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			p.log.Error("reading the journal for a tail", "err", err)
 			return
+		}
+		if err := p.userNames(r.Context(), &e.Who.User, &e.Detail); err != nil {
+			p.log.Error("a tail shows pseudonyms: names cannot be looked up", "err", err)
 		}
 		if enc.Encode(&e) != nil {
 			return

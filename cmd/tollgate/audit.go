@@ -15,6 +15,7 @@ func auditCommand(o *options) *cobra.Command {
 	c.AddCommand(listing(queries.QueryCommand(o.asker, &o.format), o), listing(queries.TailCommand(o.asker, &o.format), o))
 	c.AddCommand(evidence.Commands(o.logOf, &o.format, queries.Instant, func(c *cobra.Command) *cobra.Command { return listing(c, o) })...)
 	c.AddCommand(salvageCommand(o))
+	c.AddCommand(privacyCommands(o)...)
 	return c
 }
 

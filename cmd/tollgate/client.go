@@ -96,7 +96,7 @@ func offline(ctx context.Context, src *settings.Source) (*operator, error) {
 	p := &process{version: version(), log: slog.New(slog.DiscardHandler), mask: &redact.Mask{}, catalog: catalog, wait: lockWait}
 	p.setup.Store(s)
 	undo := func() error { return p.close(context.WithoutCancel(ctx)) }
-	for _, step := range []func(context.Context) error{p.openDatabase, p.openLedger, p.openSinks, p.openProof, p.openKeys} {
+	for _, step := range []func(context.Context) error{p.openDatabase, p.openLedger, p.openPayloads, p.openSinks, p.openProof, p.openKeys} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, undo())
 		}

@@ -24,7 +24,9 @@ import (
 	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/ledger/index"
 	"github.com/tollgate/tollgate/ledger/lease"
+	"github.com/tollgate/tollgate/ledger/payload"
 	"github.com/tollgate/tollgate/ledger/sink"
+	"github.com/tollgate/tollgate/ledger/subject"
 	"github.com/tollgate/tollgate/ledger/watch"
 	"github.com/tollgate/tollgate/llm"
 	"github.com/tollgate/tollgate/llm/price"
@@ -74,7 +76,9 @@ type process struct {
 	waiting  atomic.Pointer[error]
 
 	telemetry *telemetry.Telemetry
+	subjects  *subject.Subjects
 	ledger    *ledger.Ledger
+	payloads  *payload.Recorder
 	index     *index.Index
 	sinks     *sink.Set
 	proof     *evidence.Part
@@ -109,7 +113,7 @@ func (p *process) start(ctx context.Context, s *settings.Setup, doors ...func(co
 		}
 	}()
 	for _, step := range slices.Concat([]func(context.Context) error{
-		p.startTelemetry, p.openDatabase, p.openLedger, p.openSinks, p.openProof, p.openKeys, p.openGate, p.openModels, p.joinReplicas, p.openTools, p.startRetention,
+		p.startTelemetry, p.openDatabase, p.openLedger, p.openPayloads, p.openSinks, p.openProof, p.openKeys, p.openGate, p.openModels, p.joinReplicas, p.openTools, p.startRetention,
 	}, doors) {
 		if err := step(ctx); err != nil {
 			return err
@@ -144,7 +148,10 @@ func (p *process) openLedger(ctx context.Context) (err error) {
 	if err := os.MkdirAll(p.inForce().Data, dataDirMode); err != nil {
 		return fmt.Errorf("making the data directory: %w", err)
 	}
-	cfg := ledger.Config{Dir: p.file(journalDir), Durability: p.inForce().Durability, Location: p.inForce().Location}
+	if err := p.openSubjects(ctx); err != nil {
+		return err
+	}
+	cfg := ledger.Config{Dir: p.file(journalDir), Durability: p.inForce().Durability, Location: p.inForce().Location, Subjects: p.subjects}
 	if p.database != nil {
 		if err := p.openLease(ctx); err != nil {
 			return err
@@ -230,7 +237,7 @@ func (p *process) openGate(context.Context) error {
 		return err
 	}
 	cfg := gate.Config{
-		Ledger: p.ledger, Policy: p.inForce().Policy, Upstreams: upstreams, Log: p.log,
+		Ledger: p.ledger, Payloads: p.payloads, Policy: p.inForce().Policy, Upstreams: upstreams, Log: p.log,
 		Tracer: p.telemetry.Tracer, Meter: p.telemetry.Meter,
 	}
 	if p.lease != nil {
@@ -333,6 +340,7 @@ func (p *process) replace(ctx context.Context, before, next *settings.Setup) err
 		func() error {
 			p.setup.Store(next)
 			p.sinks.Apply(next.Sinks)
+			p.capture()
 			p.attachLimits()
 			return p.keys.Declare(ctx, next.Keys, next.Teams)
 		},

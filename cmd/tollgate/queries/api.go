@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,8 @@ type API struct {
 
 	// Users turns the name of a user into what stands for it in entries; nil: the name itself.
 	Users func(ctx context.Context, name string) (string, error)
+	// Names writes names in the place of what stands for users in texts that are shown; nil: they are shown as they are.
+	Names func(ctx context.Context, texts ...*string) error
 }
 
 // WarningHeader says in a whole sentence what an answer lacks.
@@ -161,7 +164,22 @@ func (a *API) calls(ctx context.Context, f index.Filter) (part[callRow], error) 
 	for i := range found.Items {
 		p.Items = append(p.Items, callRow{entry: found.Items[i].Entry, ended: found.Items[i].Ended, cursor: found.Cursors[i]})
 	}
+	if err == nil {
+		err = a.named(ctx, p.Items)
+	}
 	return p, err
+}
+
+// named writes the names of users into rows.
+func (a *API) named(ctx context.Context, rows []callRow) error {
+	if a.Names == nil {
+		return nil
+	}
+	var texts []*string
+	for i := range rows {
+		texts = append(texts, &rows[i].entry.Who.User, &rows[i].entry.Detail)
+	}
+	return a.Names(ctx, texts...)
 }
 
 func (a *API) entries(ctx context.Context, f index.Filter) (part[callRow], error) {
@@ -169,6 +187,9 @@ func (a *API) entries(ctx context.Context, f index.Filter) (part[callRow], error
 	p := part[callRow]{Next: found.Next}
 	for i := range found.Items {
 		p.Items = append(p.Items, callRow{entry: found.Items[i], cursor: found.Cursors[i]})
+	}
+	if err == nil {
+		err = a.named(ctx, p.Items)
 	}
 	return p, err
 }
@@ -179,6 +200,13 @@ func (a *API) usage(by []string) func(context.Context, index.Filter) (part[usage
 		p := part[usageRow]{Next: found.Next, From: found.From, To: found.To, Total: &usageSums{found.Total}}
 		for i := range found.Items {
 			p.Items = append(p.Items, usageRow{by: by, use: found.Items[i], cursor: found.Cursors[i]})
+		}
+		if i := slices.Index(by, "user"); i >= 0 && a.Names != nil && err == nil {
+			var texts []*string
+			for _, row := range p.Items {
+				texts = append(texts, &row.use.Group[i])
+			}
+			err = a.Names(ctx, texts...)
 		}
 		return p, err
 	}

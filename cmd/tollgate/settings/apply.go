@@ -1,6 +1,8 @@
 package settings
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
@@ -66,6 +68,9 @@ func (out *Setup) Restart(next *Setup) error {
 		if was := out.Fixed()[name]; was != value {
 			return fmt.Errorf("%s changed from %q to %q, which needs a restart", name, was, value)
 		}
+	}
+	if !bytes.Equal(out.Privacy.KEK, next.Privacy.KEK) || !bytes.Equal(out.Privacy.KEKBefore, next.Privacy.KEKBefore) {
+		return errors.New("the secret in payloads.kek or payloads.kek_before changed, which needs a restart")
 	}
 	if out.Replica == nil {
 		return nil

@@ -59,6 +59,7 @@ func (out *Setup) Describe(w io.Writer, path string) int {
 	}
 	out.describeSinks(r)
 	out.describeKeys(r)
+	out.describePrivacy(r)
 	out.describePolicy(r)
 	for _, text := range out.Warnings {
 		r.line("warning: %s", text)

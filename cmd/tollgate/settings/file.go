@@ -99,6 +99,9 @@ type File struct {
 	// Sinks are copies of the ledger elsewhere: files, object stores, log collectors, SIEMs, queues.
 	Sinks map[string]*Sink `yaml:"sinks"`
 
+	// Payloads says what is kept of what calls carry. Default: nothing.
+	Payloads Payloads `yaml:"payloads"`
+
 	// Policies is the directory of the rules. Without it nothing may be called.
 	Policies string `yaml:"policies"`
 }
@@ -144,6 +147,9 @@ type Provider struct {
 
 	// Connections is how many may be open at once; calls beyond wait for one to be free. Default 1024.
 	Connections int `yaml:"connections"`
+
+	// Payloads is what is kept of calls to it: off, digest, redacted or full. See payloads.mode.
+	Payloads string `yaml:"payloads"`
 }
 
 // Target is one model that an alias may stand for.
@@ -184,6 +190,8 @@ type Server struct {
 	Trusted bool `yaml:"trusted"`
 	// Price is that of each tool call. Default 0.
 	Price *Price `yaml:"price"`
+	// Payloads is what is kept of calls to it: off, digest, redacted or full. See payloads.mode.
+	Payloads string `yaml:"payloads"`
 	// Tools says about single tools, by the server's own names, what the server does not.
 	Tools map[string]*Tool `yaml:"tools"`
 }
@@ -239,6 +247,8 @@ type Key struct {
 	// Tools and Models narrow what the rules allow: one expression each, over tool and over model.
 	Tools  string `yaml:"tools"`
 	Models string `yaml:"models"`
+	// Payloads is what is kept of its calls, before all that servers and providers say: off, digest, redacted or full.
+	Payloads string `yaml:"payloads"`
 }
 
 // Limit is an amount per window, in the short form "5 USD / 1d" or the long one, which says on what.

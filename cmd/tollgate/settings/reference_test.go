@@ -44,7 +44,7 @@ func loadReference(t *testing.T) *Setup {
 		t.Fatal(err)
 	}
 	write("policies/base.yaml", string(rules))
-	for _, name := range []string{"GROQ_API_KEY", "OPENAI_API_KEY", "WORK_OPENAI_API_KEY", "FILES_TOKEN", "INTERNAL_TOKEN", "INTERNAL_KEY", "CI_BOT_KEY", "TOLLGATE_SECRET_KEY",
+	for _, name := range []string{"GROQ_API_KEY", "OPENAI_API_KEY", "WORK_OPENAI_API_KEY", "FILES_TOKEN", "INTERNAL_TOKEN", "INTERNAL_KEY", "CI_BOT_KEY", "TOLLGATE_SECRET_KEY", "TOLLGATE_KEK", "TOLLGATE_KEK_BEFORE",
 		"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "OTLP_AUTHORIZATION", "WEBHOOK_SECRET", "SPLUNK_HEC_TOKEN", "KAFKA_PASSWORD", "TOLLGATE_CHECKPOINT_KEY", "CHECKPOINT_WEBHOOK_SECRET"} {
 		t.Setenv(name, "the-value-of-the-variable-"+name)
 	}

@@ -53,6 +53,8 @@ type Setup struct {
 
 	Sinks []sink.Spec
 
+	Privacy Privacy
+
 	Policies string // directory; empty: none
 	Policy   *policy.Set
 	Warnings []string
@@ -79,6 +81,7 @@ func Prepare(s *Source, catalog *price.Catalog) (*Setup, error) {
 	out.people(s)
 	out.declaredKeys(s)
 	out.sinks(s)
+	out.privacy(s)
 	out.rules(s)
 	if len(s.found) > 0 {
 		slices.SortStableFunc(s.found, byLine)

@@ -1,4 +1,4 @@
-package ledger
+package digest
 
 import (
 	"crypto/hkdf"
@@ -8,18 +8,23 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
+
+	"github.com/tollgate/tollgate/ledger/entry"
 )
 
-// digesters compute the digests of what calls carry. Each customer has a key of its own, derived from the installation's
+// Keys compute the digests of what calls carry. Each customer has a key of its own, derived from the installation's
 // with its name, so that nobody can tell from two customers' entries that they did the same; calls without a customer
 // use the installation's. A digest is keyed because what is digested is often short: a number or a name could be found by
 // trying. Safe for concurrent use.
-type digesters struct {
+type Keys struct {
 	key []byte
 
 	making sync.Mutex                          // held while a customer is added
 	pools  atomic.Pointer[map[string]*macPool] // by customer; replaced, never changed
 }
+
+// New makes Keys of an installation's key.
+func New(key []byte) *Keys { return &Keys{key: key} }
 
 // macPool keeps digesters of one key.
 type macPool struct {
@@ -28,16 +33,16 @@ type macPool struct {
 }
 
 // customersMax bounds the keys that are kept; beyond it they are derived anew.
-const customersMax = 10_000
+const customersMax = 1000
 
 // digester computes digests with one key. It is for one goroutine at a time.
 type digester struct {
 	mac hash.Hash
-	sum Digest // here and not on the stack, from where it would be copied to the heap each time
+	sum entry.Digest // here and not on the stack, from where it would be copied to the heap each time
 }
 
 // pool returns the customer's, made when first asked for.
-func (ds *digesters) pool(customer string) *macPool {
+func (ds *Keys) pool(customer string) *macPool {
 	if known := ds.pools.Load(); known != nil {
 		if p := (*known)[customer]; p != nil {
 			return p
@@ -70,9 +75,10 @@ func customerKey(key []byte, customer string) []byte {
 	return derived
 }
 
-func (ds *digesters) digest(customer string, text []byte) Digest {
+// Of is the digest of text for a customer; of nothing it is zero.
+func (ds *Keys) Of(customer string, text []byte) entry.Digest {
 	if len(text) == 0 {
-		return Digest{}
+		return entry.Digest{}
 	}
 	p := ds.pool(customer)
 	d := p.Get().(*digester)
@@ -83,12 +89,5 @@ func (ds *digesters) digest(customer string, text []byte) Digest {
 	return d.sum
 }
 
-// Digest is the keyed digest that stands in entries for what a call of the customer carries, its arguments or its answer:
-// the same bytes give the same digest, and without the key nobody can try bytes against it. Those of two customers
-// cannot be compared. Of nothing it is zero.
-func (l *Ledger) Digest(customer string, text []byte) Digest { return l.macs.digest(customer, text) }
-
-// NewDigest is Digest for what comes in parts. The hash is for one goroutine.
-func (l *Ledger) NewDigest(customer string) hash.Hash {
-	return hmac.New(sha256.New, l.macs.pool(customer).key)
-}
+// Hash is Of for what comes in parts. It is for one goroutine.
+func (ds *Keys) Hash(customer string) hash.Hash { return hmac.New(sha256.New, ds.pool(customer).key) }
