@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"regexp"
 	"sync/atomic"
 	"time"
 
@@ -40,6 +41,9 @@ type Gate struct {
 
 	traceKey any // see callContext; never changed
 }
+
+// quoted is a text in quotation marks, as %q writes it, and the sign that there is more of it.
+var quoted = regexp.MustCompile(`"(?:[^"\\]|\\.)*"…?`)
 
 // own is who the gateway itself is, in its own actions.
 var own = &policy.Principal{Key: "tollgate"}
@@ -90,8 +94,10 @@ func (g *Gate) Visible(c *policy.Call) bool { return g.Policy().Visible(c) }
 
 // Refuse records a request that was turned away before it could become a call: bad JSON, an unknown model, no valid key.
 // It appends a denied entry; those without a principal add up to one per minute and source. It never waits for the disk.
+// What the reason quotes of the request, for its caller, is left out of the entry: it may be anything.
 func (g *Gate) Refuse(ctx context.Context, call policy.Call, reason string) {
 	g.fill(ctx, &call)
+	reason = quoted.ReplaceAllString(reason, `"…"`)
 	if err := g.ledger.Deny(&call, &policy.Decision{Revision: g.Policy().Revision()}, reason); err != nil {
 		g.log.Error("a refusal could not be recorded", "action", string(call.Action), "err", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/gate"
+	"github.com/tollgate/tollgate/internal/redact"
 	"github.com/tollgate/tollgate/internal/strictjson"
 	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/llm/dialect"
@@ -150,6 +151,21 @@ func (p *Proxy) credit(permit *gate.Permit, to *provider, d vendor.Dialect, h ht
 	return nil
 }
 
+// withoutCredential is a provider's error without the gateway's credential, which it may repeat; it is taken out of the
+// header, too.
+func (p *Proxy) withoutCredential(permit *gate.Permit, header http.Header, text []byte) []byte {
+	sent := http.Header{}
+	if p.vault.Apply(permit, sent) != nil {
+		return text // none was
+	}
+	for _, values := range header {
+		for i := range values {
+			values[i] = string(redact.Sent([]byte(values[i]), sent))
+		}
+	}
+	return redact.Sent(text, sent)
+}
+
 // decoded undoes the one encoding that proxies in between apply unasked.
 func decoded(resp *http.Response) (io.Reader, error) {
 	switch strings.ToLower(resp.Header.Get("Content-Encoding")) {
@@ -204,6 +220,7 @@ func (x *exchange) unanswered(ctx context.Context, err error) *failure {
 func (x *exchange) refusedBy(resp *http.Response, body io.Reader) *failure {
 	now := x.p.now()
 	text, err := readAll(body, resp.ContentLength, errorBytesMax)
+	text = x.p.withoutCredential(x.permit, resp.Header, text)
 	x.permit.Answered(text)
 	x.permit.Done(ledger.Failed, resp.StatusCode, "")
 	after := retryAfter(resp.Header, now)

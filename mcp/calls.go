@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/gate"
+	"github.com/tollgate/tollgate/internal/redact"
 	"github.com/tollgate/tollgate/internal/strictjson"
 	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/mcp/catalog"
@@ -221,6 +222,9 @@ func (s *served) do(ctx context.Context, c *front.Call, clock *clock) (*era.Resu
 			a, err = s.rounds(ctx, c, exchangeOf(c, p), a.result, clock)
 		}
 		if err == nil {
+			if a.err != nil {
+				a.err = s.withoutCredential(p, a.err)
+			}
 			result, err = settle(p, c, a)
 		}
 		if err != nil {
@@ -231,6 +235,17 @@ func (s *served) do(ctx context.Context, c *front.Call, clock *clock) (*era.Resu
 		return p.Synced(ctx)
 	})
 	return result, err
+}
+
+// withoutCredential is a server's error without the credential it was sent, which it may repeat.
+func (s *served) withoutCredential(p *gate.Permit, e *upstream.RPCError) *upstream.RPCError {
+	h := http.Header{}
+	if s.g.cfg.Vault.Apply(p, h) != nil || len(h) == 0 {
+		return e // none was sent
+	}
+	masked := *e
+	masked.Raw = redact.Sent(e.Raw, h)
+	return &masked
 }
 
 // exchangeOf is c on its way to its server under p.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,6 +20,8 @@ type Config struct {
 	YAML     string            // the config file without version, listen, admin, data and policies
 	Policies map[string]string // policy files by name
 	Env      []string          // added to the environment: the secrets that YAML refers to
+	Flags    []string          // of serve, beside --config
+	Log      io.Writer         // gets all that the gateway prints; nil: only its end is kept
 }
 
 // Gateway is a running tollgate.
@@ -44,7 +47,10 @@ func Start(ctx context.Context, cfg Config) (*Gateway, error) {
 		return nil, fmt.Errorf("writing the gateway's config: %w", err)
 	}
 	var err error
-	if g.Process, err = Run(cfg.Dir, cfg.Env, cfg.Binary, "serve", "--config", g.file); err != nil {
+	if cfg.Log == nil {
+		cfg.Log = io.Discard
+	}
+	if g.Process, err = RunLogged(cfg.Log, cfg.Dir, cfg.Env, cfg.Binary, append([]string{"serve", "--config", g.file}, cfg.Flags...)...); err != nil {
 		return nil, err
 	}
 	if err := g.wait(ctx, "serving", func(context.Context) bool { return g.readAddresses() }); err != nil {

@@ -80,6 +80,7 @@ func joined(entries []ledger.Entry) Call {
 			c.Kind, c.Ended = e.Kind, e.Time
 			c.Cost, c.Quantities, c.Estimated = e.Cost, e.Quantities, e.Estimated
 			c.Status, c.Code, c.Latency, c.Detail = e.Status, e.Code, e.Latency, e.Detail
+			c.Result, c.Payload = e.Result, e.Payload
 		}
 	}
 	return c

@@ -102,7 +102,11 @@ func describeServer(r *report, s *mcp.Server) {
 		trust = "trusted"
 	}
 	if s.URL != nil {
-		r.line("  %s: %s, %s", s.Name, s.URL, trust)
+		shown := *s.URL
+		if shown.RawQuery != "" {
+			shown.RawQuery = "…" // some servers take their credential there
+		}
+		r.line("  %s: %s, %s", s.Name, shown.Redacted(), trust)
 		return
 	}
 	if s.Shared {
