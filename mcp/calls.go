@@ -240,7 +240,7 @@ func (s *served) do(ctx context.Context, c *front.Call, clock *clock) (*era.Resu
 // withoutCredential is a server's error without the credential it was sent, which it may repeat.
 func (s *served) withoutCredential(p *gate.Permit, e *upstream.RPCError) *upstream.RPCError {
 	h := http.Header{}
-	if s.g.cfg.Vault.Apply(p, h) != nil || len(h) == 0 {
+	if s.g.cfg.Vault == nil || s.g.cfg.Vault.Apply(p, h) != nil || len(h) == 0 {
 		return e // none was sent
 	}
 	masked := *e

@@ -25,7 +25,7 @@ func (p *process) apiRoutes(mux *http.ServeMux) {
 	p.sinkRoutes(mux)
 	p.proofRoutes(mux)
 	p.subjectRoutes(mux)
-	(&queries.API{Index: p.index, Log: p.log, Ready: p.ledger.Ready, Users: p.userID, Names: p.userNames}).Register(mux)
+	(&queries.API{Index: p.index, Log: p.log, Ready: p.ledger.Ready, Users: p.privacy.Lookup, Names: p.privacy.Spell}).Register(mux)
 	mux.HandleFunc("GET /api/v1/limits", func(w http.ResponseWriter, r *http.Request) {
 		all, err := p.standings(r.Context())
 		if err != nil {
@@ -69,7 +69,7 @@ func (p *process) standings(ctx context.Context) ([]standing, error) {
 		out = append(out, s)
 	}
 	for i := range out {
-		if err := p.userNames(ctx, &out[i].Scope); err != nil {
+		if err := p.privacy.Spell(ctx, &out[i].Scope); err != nil {
 			return nil, err
 		}
 	}
@@ -96,7 +96,7 @@ func (p *process) tail(w http.ResponseWriter, r *http.Request) {
 			p.log.Error("reading the journal for a tail", "err", err)
 			return
 		}
-		if err := p.userNames(r.Context(), &e.Who.User, &e.Detail); err != nil {
+		if err := p.privacy.Spell(r.Context(), &e.Who.User, &e.Detail); err != nil {
 			p.log.Error("a tail shows pseudonyms: names cannot be looked up", "err", err)
 		}
 		if enc.Encode(&e) != nil {

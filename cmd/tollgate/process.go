@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/cmd/tollgate/evidence"
+	"github.com/tollgate/tollgate/cmd/tollgate/privacy"
 	"github.com/tollgate/tollgate/cmd/tollgate/settings"
 	"github.com/tollgate/tollgate/gate"
 	"github.com/tollgate/tollgate/internal/durable"
@@ -24,9 +25,7 @@ import (
 	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/ledger/index"
 	"github.com/tollgate/tollgate/ledger/lease"
-	"github.com/tollgate/tollgate/ledger/payload"
 	"github.com/tollgate/tollgate/ledger/sink"
-	"github.com/tollgate/tollgate/ledger/subject"
 	"github.com/tollgate/tollgate/ledger/watch"
 	"github.com/tollgate/tollgate/llm"
 	"github.com/tollgate/tollgate/llm/price"
@@ -76,9 +75,8 @@ type process struct {
 	waiting  atomic.Pointer[error]
 
 	telemetry *telemetry.Telemetry
-	subjects  *subject.Subjects
+	privacy   *privacy.Part
 	ledger    *ledger.Ledger
-	payloads  *payload.Recorder
 	index     *index.Index
 	sinks     *sink.Set
 	proof     *evidence.Part
@@ -151,7 +149,7 @@ func (p *process) openLedger(ctx context.Context) (err error) {
 	if err := p.openSubjects(ctx); err != nil {
 		return err
 	}
-	cfg := ledger.Config{Dir: p.file(journalDir), Durability: p.inForce().Durability, Location: p.inForce().Location, Subjects: p.subjects}
+	cfg := ledger.Config{Dir: p.file(journalDir), Durability: p.inForce().Durability, Location: p.inForce().Location, Subjects: p.privacy.Subjects}
 	if p.database != nil {
 		if err := p.openLease(ctx); err != nil {
 			return err
@@ -237,7 +235,7 @@ func (p *process) openGate(context.Context) error {
 		return err
 	}
 	cfg := gate.Config{
-		Ledger: p.ledger, Payloads: p.payloads, Policy: p.inForce().Policy, Upstreams: upstreams, Log: p.log,
+		Ledger: p.ledger, Payloads: p.privacy.Payloads, Policy: p.inForce().Policy, Upstreams: upstreams, Log: p.log,
 		Tracer: p.telemetry.Tracer, Meter: p.telemetry.Meter,
 	}
 	if p.lease != nil {
@@ -340,7 +338,7 @@ func (p *process) replace(ctx context.Context, before, next *settings.Setup) err
 		func() error {
 			p.setup.Store(next)
 			p.sinks.Apply(next.Sinks)
-			p.capture()
+			p.privacy.Apply(next)
 			p.attachLimits()
 			return p.keys.Declare(ctx, next.Keys, next.Teams)
 		},

@@ -8,12 +8,16 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 
+	"github.com/tollgate/tollgate/cmd/tollgate/settings"
 	"github.com/tollgate/tollgate/internal/edge"
 	"github.com/tollgate/tollgate/ledger"
+	"github.com/tollgate/tollgate/ledger/index"
 	"github.com/tollgate/tollgate/ledger/payload"
 	"github.com/tollgate/tollgate/ledger/subject"
+	"github.com/tollgate/tollgate/oauth"
 	"github.com/tollgate/tollgate/policy"
 )
 
@@ -34,21 +38,12 @@ const (
 
 // API answers for subjects and payloads. Its fields are set before it is used.
 type API struct {
-	Subjects *subject.Subjects
-	Payloads *payload.Recorder
-	Ledger   *ledger.Ledger
-	Log      *slog.Logger
-
-	// KeyID is the id of a key by its name or id.
-	KeyID func(text string) (id string, found bool)
-	// Acting are the names of the minted keys that act for a user and are not revoked.
-	Acting func(user string) []string
-	// Unname takes a user's name off the revoked keys that acted for him.
-	Unname func(ctx context.Context, user string) error
-	// Declared reports whether the config names a user.
-	Declared func(user string) bool
-	// Plain reports whether entries of before there were pseudonyms bear a user's name.
-	Plain func(ctx context.Context, user string) (bool, error)
+	*Part
+	Ledger *ledger.Ledger
+	Keys   *oauth.Keys
+	Index  *index.Index
+	Setup  func() *settings.Setup // in force
+	Log    *slog.Logger
 }
 
 // Register adds the routes.
@@ -206,11 +201,7 @@ func (a *API) find(ctx context.Context, ask Ask) (subject.Subject, error) {
 	case (ask.Subject == "") == (ask.Key == ""):
 		return subject.Subject{}, wrong{errors.New("say who: a subject, by name or pseudonym, or a key")}
 	case ask.Key != "":
-		id, ok := a.KeyID(ask.Key)
-		if !ok {
-			id = ask.Key
-		}
-		s, err := a.Subjects.Find(ctx, subject.Key, id)
+		s, err := a.Subjects.Find(ctx, subject.Key, a.keyID(ask.Key))
 		if errors.Is(err, subject.ErrUnknown) {
 			err = wrong{fmt.Errorf("there are no payloads of a key %q: none was captured, or they were erased", ask.Key)}
 		}
@@ -267,7 +258,7 @@ func (a *API) erase(r *http.Request, ask Ask) (e Erased, err error) {
 	}
 	person := s.Kind == subject.User.String()
 	if person {
-		if keys := a.Acting(s.Name); len(keys) > 0 {
+		if keys := a.acting(s.Name); len(keys) > 0 {
 			return e, wrong{fmt.Errorf("the minted keys %s act for this user and name him: revoke them first, with tollgate key revoke", strings.Join(keys, ", "))}
 		}
 	}
@@ -276,7 +267,7 @@ func (a *API) erase(r *http.Request, ask Ask) (e Erased, err error) {
 	}
 	e.Subject = s.ID
 	if person {
-		if err := a.Unname(ctx, s.Name); err != nil {
+		if err := a.Keys.Unname(ctx, s.Name); err != nil {
 			return e, err
 		}
 	}
@@ -294,16 +285,43 @@ func (a *API) erase(r *http.Request, ask Ask) (e Erased, err error) {
 
 // remains says where a user's name may still stand.
 func (a *API) remains(ctx context.Context, name string) (notes []string) {
-	if a.Declared(name) {
+	if a.Setup().Users[name] {
 		notes = append(notes, "the config still names this user: calls for him begin anew, under another pseudonym, with nothing used of his limits")
 	}
-	switch plain, err := a.Plain(ctx, name); {
+	switch plain, err := a.plain(ctx, name); {
 	case err != nil:
 		notes = append(notes, "it could not be looked up whether entries of before there were pseudonyms bear the name")
 	case plain:
 		notes = append(notes, "entries of before there were pseudonyms bear the name, and go when their retention is over")
 	}
 	return append(notes, "copies that were made before are not reached from here: backups, and what payloads an operator has read")
+}
+
+// keyID is the id of a key by its name or id.
+func (a *API) keyID(text string) string {
+	for _, k := range a.Keys.List() {
+		if k.Name == text || k.ID == text {
+			return k.ID
+		}
+	}
+	return text
+}
+
+// acting are the names of the minted keys that act for a user and are not revoked.
+func (a *API) acting(user string) (names []string) {
+	for _, k := range a.Keys.List() {
+		if k.User == user && !k.Declared && k.Revoked.IsZero() {
+			names = append(names, k.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// plain reports whether entries of before there were pseudonyms bear a user's name.
+func (a *API) plain(ctx context.Context, user string) (bool, error) {
+	found, err := a.Index.Calls(ctx, index.Filter{User: user, Limit: 1})
+	return len(found.Items) > 0, err
 }
 
 // Rekeyed is what a rotation did.

@@ -16,9 +16,10 @@ import (
 // Asker asks the admin API of the gateway that is meant and decodes its answer.
 type Asker func(ctx context.Context, method, path string, body, answer any) error
 
-// Commands are those of `tollgate audit` about subjects and payloads. list prints subjects in the format that is asked for.
-func Commands(ask Asker, list func(*cobra.Command, []subject.Subject) error) []*cobra.Command {
-	return []*cobra.Command{payloadCommand(ask), subjectsCommand(ask, list), holdCommand(ask), eraseCommand(ask), rekeyCommand(ask)}
+// Commands are those of `tollgate audit` about subjects and payloads. list prints subjects in the format that is asked for,
+// listing adds the flag to ask for one.
+func Commands(ask Asker, list func(*cobra.Command, []subject.Subject) error, listing func(*cobra.Command) *cobra.Command) []*cobra.Command {
+	return []*cobra.Command{payloadCommand(ask), listing(subjectsCommand(ask, list)), holdCommand(ask), eraseCommand(ask), rekeyCommand(ask)}
 }
 
 func payloadCommand(ask Asker) *cobra.Command {

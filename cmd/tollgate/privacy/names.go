@@ -11,8 +11,8 @@ import (
 
 // Lookup is what stands in entries for the user that an operator names: his pseudonym; the text itself when nobody of that
 // name has called, since entries of old bear names.
-func Lookup(ctx context.Context, s *subject.Subjects, name string) (string, error) {
-	found, err := s.Find(ctx, subject.User, name)
+func (p *Part) Lookup(ctx context.Context, name string) (string, error) {
+	found, err := p.Subjects.Find(ctx, subject.User, name)
 	switch {
 	case err == nil:
 		return found.ID, nil
@@ -26,7 +26,7 @@ func Lookup(ctx context.Context, s *subject.Subjects, name string) (string, erro
 var pseudonym = regexp.MustCompile(`\bu_[a-z2-7]{20}\b`)
 
 // Spell writes the names in the place of the pseudonyms in texts for operators. Those of erased subjects stay.
-func Spell(ctx context.Context, s *subject.Subjects, texts ...*string) error {
+func (p *Part) Spell(ctx context.Context, texts ...*string) error {
 	var ids []string
 	for _, t := range texts {
 		if strings.Contains(*t, "u_") {
@@ -36,7 +36,7 @@ func Spell(ctx context.Context, s *subject.Subjects, texts ...*string) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	names, err := s.Names(ctx, ids)
+	names, err := p.Subjects.Names(ctx, ids)
 	if err != nil {
 		return err
 	}
