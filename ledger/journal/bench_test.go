@@ -4,17 +4,19 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/tollgate/tollgate/internal/durable"
 )
 
-func benchJournal(b *testing.B) *Journal {
+func benchJournal(b *testing.B, syncTook func(time.Duration)) *Journal {
 	dir, err := durable.Disk(b.TempDir())
 	if err != nil {
 		b.Fatal(err)
 	}
-	j, _, err := Open(dir, Position{}, Options{Writer: Writer{1}}, nil)
+	j, _, err := Open(dir, Position{}, Options{Writer: Writer{1}, SyncTook: syncTook}, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -24,7 +26,7 @@ func benchJournal(b *testing.B) *Journal {
 
 // BenchmarkAppend is an entry handed to the kernel, as a call with overlap or relaxed waits for it.
 func BenchmarkAppend(b *testing.B) {
-	j := benchJournal(b)
+	j := benchJournal(b, nil)
 	payload := make([]byte, 300)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -43,7 +45,8 @@ func BenchmarkAppend(b *testing.B) {
 func BenchmarkGroupCommit(b *testing.B) {
 	for _, callers := range []int{1, 64, 256} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
-			j := benchJournal(b)
+			var syncs, syncing atomic.Int64
+			j := benchJournal(b, func(d time.Duration) { syncs.Add(1); syncing.Add(int64(d)) })
 			payload := make([]byte, 300)
 			b.ReportAllocs()
 			b.SetParallelism(max(1, callers/runtime.GOMAXPROCS(0)))
@@ -68,6 +71,8 @@ func BenchmarkGroupCommit(b *testing.B) {
 				})
 			}
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+			b.ReportMetric(float64(b.N)/float64(max(syncs.Load(), 1)), "entries/sync")
+			b.ReportMetric(100*float64(syncing.Load())/float64(b.Elapsed()), "%syncing")
 		})
 	}
 }

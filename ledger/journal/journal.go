@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,10 @@ const (
 	// syncGap spaces the syncs that are wanted soon but waited for by nobody, so that under load groups grow instead of
 	// the number of syncs.
 	syncGap = time.Millisecond
+	// musterMax bounds how long a sync waits for those who are about to join it: about what a fast disk takes for one.
+	musterMax = 250 * time.Microsecond
+	// musterQuiet is how often in a row it lets others run without anybody joining before it begins.
+	musterQuiet = 3
 	// tailBytesMax bounds what is kept in memory until it is synced: a disk slower than the calls, or one that fails.
 	tailBytesMax = 32 << 20
 	// retryGap is how long the background goroutine waits before it tries a failing disk again.
@@ -281,6 +286,7 @@ func (j *Journal) run() {
 		case <-j.stop:
 			return
 		case <-j.now:
+			j.muster()
 		case <-j.soon:
 			if !j.pause(syncGap - time.Since(last)) {
 				return
@@ -301,6 +307,19 @@ func (j *Journal) run() {
 			j.SyncLazily()
 		}
 		last = time.Now()
+	}
+}
+
+// muster lets those who were released by the last sync, and are about to stage and to wait again, come into the next one:
+// without it the first of them would start a sync for himself, and half of the others would wait for two. It ends when
+// nobody comes any more.
+func (j *Journal) muster() {
+	begun, staged := time.Now(), j.tailBytes.Load()
+	for quiet := 0; quiet < musterQuiet && time.Since(begun) < musterMax; quiet++ {
+		runtime.Gosched()
+		if now := j.tailBytes.Load(); now != staged {
+			staged, quiet = now, -1
+		}
 	}
 }
 
