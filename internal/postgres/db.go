@@ -150,7 +150,7 @@ func (db *DB) Tx(ctx context.Context, fn func(ctx context.Context, tx pgx.Tx) er
 }
 
 func (db *DB) once(ctx context.Context, fn func(ctx context.Context, tx pgx.Tx) error) error {
-	tx, err := db.Begin(ctx)
+	tx, err := db.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin(ctx)})
 	if err != nil {
 		return reason(err)
 	}
@@ -168,6 +168,16 @@ func (db *DB) once(ctx context.Context, fn func(ctx context.Context, tx pgx.Tx) 
 		return &unsure{reason(err)}
 	}
 	return nil
+}
+
+// begin has the server end the transaction when nothing has been heard for as long as it has time: a machine that is cut off
+// or stopped in the midst of it would keep its locks from all others for hours.
+func begin(ctx context.Context) string {
+	left := TxTime
+	if deadline, ok := ctx.Deadline(); ok {
+		left = max(time.Until(deadline), 0)
+	}
+	return fmt.Sprintf("begin; set local idle_in_transaction_session_timeout = %d", left.Milliseconds()+1)
 }
 
 // unsure is a commit that was not answered.

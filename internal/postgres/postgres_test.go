@@ -210,3 +210,35 @@ func TestALostAnswerToACommitIsUnsure(t *testing.T) {
 		t.Errorf("refused: %v", err)
 	}
 }
+
+// Who stops in mid-transaction keeps its locks from the others for as long as the transaction had time, and no longer: a
+// machine that is cut off or stopped says nothing to the server.
+func TestWhoStopsInATransactionLosesItsLocks(t *testing.T) {
+	db := open(t, postgrestest.Database(t))
+	if _, err := db.Exec(t.Context(), "CREATE TABLE a (n int); INSERT INTO a VALUES (1)"); err != nil {
+		t.Fatal(err)
+	}
+	holds, stop := make(chan struct{}), make(chan struct{})
+	var stopped sync.WaitGroup
+	stopped.Go(func() {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		err := db.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, "UPDATE a SET n = 2")
+			close(holds)
+			<-stop
+			return err
+		})
+		if err == nil {
+			t.Error("the transaction was done")
+		}
+	})
+	<-holds
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if _, err := db.Exec(ctx, "UPDATE a SET n = 3"); err != nil {
+		t.Errorf("the lock is still there: %v", err)
+	}
+	close(stop)
+	stopped.Wait()
+}

@@ -167,3 +167,28 @@ func TestWhoWasGoneBeginsFromTheDatabase(t *testing.T) {
 		t.Errorf("calls under way must be told: %+v", c)
 	}
 }
+
+// A limit that the config had no more, while calls were under way, and has again, is a pool like any other.
+func TestALimitThatComesBackHearsAnswers(t *testing.T) {
+	x := newBench(t, "100 calls / 1d")
+	x.answer(x.plan(t, true), caps.Result{Cap: 50})
+	x.take(1)
+	x.b.Unbind(func(*limits.Counter) bool { return true })
+	x.b.Settled()
+	for range 3 {
+		x.now = x.now.Add(time.Second)
+		if c := x.plan(t, true); c != nil {
+			x.answer(c, caps.Result{Cap: c.Keep})
+		}
+	}
+	x.p = x.b.Bind("pool", x.c)
+	x.now = x.now.Add(time.Second)
+	c := x.plan(t, true)
+	if c == nil {
+		t.Fatal("it is not told")
+	}
+	x.answer(c, caps.Result{Cap: 50})
+	if x.p.Cap() != 50 {
+		t.Errorf("the cap is %d", x.p.Cap())
+	}
+}

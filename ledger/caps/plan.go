@@ -2,6 +2,7 @@ package caps
 
 import (
 	"maps"
+	"math"
 	"time"
 )
 
@@ -77,7 +78,8 @@ func (b *Book) release(now time.Time) (changes []Change) {
 			break
 		}
 		delete(b.known, k)
-		changes = append(changes, Change{Key: k, Kind: h.Kind, Window: h.Window})
+		// Of the amount nothing is said: none here is known.
+		changes = append(changes, Change{Key: k, Kind: h.Kind, Window: h.Window, Amount: math.MaxInt64})
 	}
 	return changes
 }
@@ -95,7 +97,7 @@ func (b *Book) look(now time.Time) (readings []Key) {
 		if p.kind == Reading {
 			readings = append(readings, p.Key())
 		}
-		if p.asleep(now) {
+		if p.asleep(now) || b.pools[p.name] != p {
 			p.awake = false
 			continue
 		}
@@ -168,6 +170,9 @@ func (p *Pool) leaving(now time.Time) bool {
 		return false
 	}
 	b := p.book
+	if b.pools[p.name] != p { // it left before
+		return false
+	}
 	delete(b.pools, p.name)
 	if p.cap > 0 {
 		b.known[p.Key()] = Have{p.cap, p.kind, p.window} // should the config have it again

@@ -73,6 +73,7 @@ type Client struct {
 	place, zone     string
 	tokens          []string
 	joined, restore bool
+	gone            bool // it was taken for gone, or may have been; until its rows are read again
 	dead            bool // fenced: there is nothing more to say
 	book            *caps.Book
 	found           journal.Position // where the journal ended when it was opened
@@ -285,6 +286,7 @@ func (c *Client) send(ctx context.Context, r *request) (*reply, reading, error) 
 	if err != nil {
 		c.restore = true
 		if maybeDone(err) {
+			c.gone = c.gone || r.join || r.restore                              // that it was gone is said only once
 			if c.tokens = append(c.tokens, r.next); len(c.tokens) > tokensMax { // the first is the one that is known
 				c.tokens = append(c.tokens[:1], c.tokens[2:]...)
 			}
@@ -307,7 +309,9 @@ func (c *Client) send(ctx context.Context, r *request) (*reply, reading, error) 
 // took begins from what the database has for the replica.
 func (c *Client) took(got *reply) {
 	c.joined, c.restore = true, false
-	for _, k := range c.book.Restore(got.have, got.gone) {
+	gone := got.gone || c.gone
+	c.gone = false
+	for _, k := range c.book.Restore(got.have, gone) {
 		c.log.Error("the database has lost what it had granted: was it restored, or has a standby without all of its data taken over?", "limit", k.Limit)
 	}
 }
@@ -316,10 +320,10 @@ func (c *Client) took(got *reply) {
 func (c *Client) refused(got *reply) (time.Duration, error) {
 	switch got.verdict {
 	case mustJoin:
-		c.joined = false
+		c.joined, c.gone = false, true
 	case mustRestore:
 		c.log.Warn("this replica was silent for so long that the others took it for gone; it begins anew")
-		c.restore = true
+		c.restore, c.gone = true, true
 	case mustWait:
 		c.because(errors.New("a process that had this data directory may still serve; this one waits until it cannot"))
 		return min(got.wait, time.Second), nil

@@ -536,3 +536,20 @@ func TestALeavingReplicaGivesEverythingBack(t *testing.T) {
 		a.want("again", 9)
 	})
 }
+
+// A replica that was started anew and has made no call since says nothing of the amount of a limit: the others may go on.
+func TestAReplicaThatMakesNoCallsKeepsNoneFromOthers(t *testing.T) {
+	scene(t, 2, []string{"10 calls / 1m"}, func(w *world) {
+		a, b := w.sites[0], w.sites[1]
+		if _, err := b.call(1); err != nil {
+			t.Fatal(err)
+		}
+		b.endAll()
+		time.Sleep(2 * time.Minute)
+		b.stop()
+		b.start()
+		b.joined()
+		time.Sleep(2 * time.Minute)
+		a.want("all of it", 10)
+	})
+}
