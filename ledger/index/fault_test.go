@@ -291,7 +291,8 @@ func (c dyingConn) Prepare(query string) (driver.Stmt, error) {
 }
 
 func (c dyingConn) Begin() (driver.Tx, error) {
-	tx, err := c.Conn.Begin() //nolint:staticcheck // the one every driver has
+	//lint:ignore SA1019 the one that every driver has
+	tx, err := c.Conn.Begin()
 	return dyingTx{c.d, tx}, err
 }
 
@@ -301,12 +302,14 @@ type dyingStmt struct {
 }
 
 func (s dyingStmt) Exec(args []driver.Value) (r driver.Result, err error) {
-	err = s.d.do(func() (err error) { r, err = s.Stmt.Exec(args); return err }) //nolint:staticcheck // likewise
+	//lint:ignore SA1019 the one that every driver has
+	err = s.d.do(func() (err error) { r, err = s.Stmt.Exec(args); return err })
 	return r, err
 }
 
 func (s dyingStmt) Query(args []driver.Value) (r driver.Rows, err error) {
-	err = s.d.do(func() (err error) { r, err = s.Stmt.Query(args); return err }) //nolint:staticcheck // likewise
+	//lint:ignore SA1019 the one that every driver has
+	err = s.d.do(func() (err error) { r, err = s.Stmt.Query(args); return err })
 	return r, err
 }
 
