@@ -192,11 +192,13 @@ func (u *unsure) Unwrap() error { return u.err }
 // Unsure reports whether err came from a commit that may have been done.
 func Unsure(err error) bool { _, ok := errors.AsType[*unsure](err); return ok }
 
-// Codes of SQLSTATE that ask for a repetition.
+// Codes of SQLSTATE that are told apart.
 const (
 	serializationFailure = "40001"
 	deadlockDetected     = "40P01"
 	uniqueViolation      = "23505"
+	duplicateObject      = "42710"
+	duplicateTable       = "42P07"
 )
 
 // Repeatable reports whether the server asks to run the transaction again.
