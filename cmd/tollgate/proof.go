@@ -16,6 +16,9 @@ func (p *process) openProof(ctx context.Context) error {
 	if p.telemetry != nil {
 		cfg.Meter = p.telemetry.Meter
 	}
+	if p.lease != nil {
+		cfg.Now = p.lease.Now // a machine whose clock is wrong must not sign for another day
+	}
 	open := func() (err error) {
 		p.proof, err = evidence.Open(ctx, cfg)
 		return err

@@ -166,7 +166,3 @@ func unless(ctx context.Context, err error) error {
 	}
 	return err
 }
-
-// lowerSettles is how long after a reload the other replicas may still go by what they were granted under the higher limit:
-// until the database has told them, or their leases have ended.
-const lowerSettles = 10 * time.Second

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -113,7 +114,7 @@ func (o *options) perform(ctx context.Context, dir, binary string) (*result, err
 	if err = errors.Join(err, s.strike()); err != nil {
 		return nil, err
 	}
-	r.faults, err = evidence.Read[evidence.Fault](filepath.Join(dir, "faults.jsonl"))
+	r.faults, err = evidence.Read[evidence.Fault](s.faultsFile())
 	return r, errors.Join(err, ctx.Err())
 }
 
@@ -166,8 +167,14 @@ func (s *scene) rest() error {
 
 // judge reads what everybody wrote and has the checker look at it.
 func (s *scene) judge() (*checker.Report, error) {
-	in := checker.Input{Plan: s.plan, Zone: s.zone.Offset, Lowered: s.lowered, Index: s.index, Unproven: s.unproven}
-	var err error
+	in := checker.Input{Plan: s.plan, Zone: s.zone.Offset, Index: s.index, Unproven: s.unproven}
+	faults, err := evidence.Read[evidence.Fault](s.faultsFile())
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range s.lowered {
+		in.Lowered = append(in.Lowered, held(l, s.names[0], faults)...)
+	}
 	if in.Calls, err = evidence.Read[evidence.Call](s.logOf("workers")); err != nil {
 		return nil, err
 	}
@@ -197,9 +204,12 @@ func (s *scene) judge() (*checker.Report, error) {
 	return checker.Check(&in), nil
 }
 
-// addJournal reads a journal, and has the ledger's own check pass it too.
+// addJournal reads a journal, and has the ledger's own check pass it too. It reads a copy, which outlives the disk.
 func (s *scene) addJournal(in *checker.Input, j checker.Journal, data string) (err error) {
-	dir := filepath.Join(data, journalDir)
+	dir := filepath.Join(s.dir, "journals", strconv.Itoa(len(in.Journals)+1))
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(data, journalDir))); err != nil {
+		return err
+	}
 	if _, err := ledger.Check(dir); err != nil {
 		return fmt.Errorf("%s: the ledger's own check: %w", j.Name, err)
 	}

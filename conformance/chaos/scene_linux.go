@@ -66,7 +66,7 @@ func (o *options) stage(ctx context.Context, dir, binary string) (*scene, error)
 }
 
 func (s *scene) set(ctx context.Context, binary string) (err error) {
-	if s.faults, err = evidence.Create(filepath.Join(s.dir, "faults.jsonl")); err != nil {
+	if s.faults, err = evidence.Create(s.faultsFile()); err != nil {
 		return err
 	}
 	s.later(s.faults.Close)
@@ -126,6 +126,8 @@ func (s *scene) startUpstream(ctx context.Context, name string) (string, error) 
 	s.upstreams = append(s.upstreams, p)
 	return addr, p.Ready(ctx, "http://"+addr+"/ready")
 }
+
+func (s *scene) faultsFile() string { return filepath.Join(s.dir, "faults.jsonl") }
 
 func (s *scene) logOf(upstream string) string { return filepath.Join(s.dir, upstream+".jsonl") }
 

@@ -66,6 +66,7 @@ const (
 	pauseLeast, pauseMost     = time.Second, 5 * time.Second       // of a replica
 	restsLeast, restsMost     = 12 * time.Second, 30 * time.Second // of the database
 	spanLeast, spanMost       = 200 * time.Millisecond, 9 * time.Second
+	gentleMost                = 2 * time.Second
 	spanShare                 = 10
 	clockJumpMost             = 3 * time.Hour
 	restartLeast, restartMost = 500 * time.Millisecond, 9 * time.Second
@@ -113,14 +114,23 @@ type fixedStep struct {
 	kind string
 }
 
-// steps draws steps until the length is filled; those that are fixed come when it is their time.
+// steps draws steps until the length is filled; those that are fixed come when it is their time. While a replica has lower
+// limits it is not taken away for long: they hold for the others only as long as it is one of them.
 func (d dice) steps(length time.Duration, fixed []fixedStep, next func() step) []step {
 	var out []step
+	lowered := false
 	for at := time.Duration(0); at < length; {
 		s := next()
 		s.Span = min(s.Span, length/spanShare) // a short run is to have several
 		if len(fixed) > 0 && at >= time.Duration(fixed[0].at*float64(length)) {
 			s.Kind, s.By, fixed = fixed[0].kind, 0, fixed[1:]
+			lowered = s.Kind == faultLower
+		}
+		if lowered {
+			s.Span = min(s.Span, gentleMost)
+			if s.Kind == faultStop {
+				s.Kind = faultKill
+			}
 		}
 		out = append(out, s)
 		at += s.Pause + s.Span

@@ -93,13 +93,13 @@ func (h *History) compact(now int64, loc *time.Location) {
 	h.Rows = kept
 }
 
-// spanOf returns the row that a time of some age belongs to. Rows of quarters and hours are those of the local clock, so
-// that none crosses midnight.
+// spanOf returns the row that a time of some age belongs to. Rows are those of the local clock, whose minutes may begin at
+// other seconds than those of UTC, so that none crosses midnight.
 func spanOf(at, age int64, loc *time.Location) (start, span int64) {
 	for _, t := range tiers {
 		if age <= t.age {
-			if t.span <= 60 {
-				return at - at%t.span, t.span
+			if t.span == 1 {
+				return at, t.span
 			}
 			local := time.Unix(at, 0).In(loc)
 			past := int64(local.Minute()*60+local.Second()) % t.span

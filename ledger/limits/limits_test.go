@@ -270,14 +270,19 @@ func TestSlidingWindowNeverHoldsTooMuch(t *testing.T) {
 // A counter filled from the history of what was used stands where one stands that counted along: exactly in a calendar
 // window, never lower in a sliding one and higher only by what has just left it.
 func TestCounterFilledFromHistoryStandsAsOneThatCounted(t *testing.T) {
-	loc, err := time.LoadLocation("Europe/Berlin")
+	berlin, err := time.LoadLocation("Europe/Berlin")
 	if err != nil {
 		t.Fatal(err)
 	}
 	rng := rand.New(rand.NewPCG(5, 6))
 	for round := range 60 {
 		var h History
-		now := time.Date(2026, 1, 1+rng.IntN(60), rng.IntN(24), 0, 0, 0, loc).UnixNano()
+		loc := []*time.Location{berlin, time.FixedZone("of a town's own noon", 738)}[round%2]
+		begin := time.Date(2026, 1, 1+rng.IntN(60), rng.IntN(24), 0, 0, 0, loc)
+		if round%3 == 0 {
+			begin = time.Date(2026, 1, 1+rng.IntN(60), 23, 55, 0, 0, loc) // at any pace it crosses a midnight
+		}
+		now := begin.UnixNano()
 		var along []*Counter
 		for _, w := range windows() {
 			along = append(along, NewCounter(Limit{Text: w.name, Amount: AmountMax, Unit: UnitUSD, Window: w}, now, loc))

@@ -51,6 +51,7 @@ type Config struct {
 	Database *postgres.DB   // nil: this gateway stands alone
 	Meter    metric.Meter   // nil: not measured
 	Log      *slog.Logger
+	Now      func() time.Time // the time that checkpoints are signed with; nil: the machine's
 }
 
 // Part is the proof of one process. All methods are safe for concurrent use.
@@ -83,7 +84,7 @@ func Open(ctx context.Context, cfg Config) (*Part, error) {
 	p.log = sequencer.New(sequencer.Config{
 		Store: p.store, Replica: p.replica, Duty: p.duty(), Keys: p.keys, Frames: p.frames,
 		Every: cfg.Setup.Proof.Every, Entries: cfg.Setup.Proof.Entries, Seen: p.file(seenFile), Beside: cfg.Ledger == nil,
-		Signed: func() { p.publisher.Wake() }, Log: cfg.Log,
+		Signed: func() { p.publisher.Wake() }, Log: cfg.Log, Now: cfg.Now,
 	})
 	p.publisher = publish.New(publish.Config{
 		Store: p.store, Replica: p.replica, Targets: cfg.Setup.Proof.Targets, Leads: func() bool { return p.log.Status().Leads }, Log: cfg.Log,

@@ -64,6 +64,12 @@ func (s *state) limit(l Lowered, lowered bool) {
 			worst = reached
 		}
 	}
+	if all := s.report.Limits; lowered && len(all) > 0 && all[len(all)-1].Lowered && all[len(all)-1].Limit.String() == l.Limit.String() {
+		if last := &all[len(all)-1]; worst.Most-worst.Allowed > last.Most-last.Allowed {
+			*last = worst // of all the times at which it was lower
+		}
+		return
+	}
 	s.report.Limits = append(s.report.Limits, worst)
 }
 
