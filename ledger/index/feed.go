@@ -53,7 +53,8 @@ func (ix *Index) Run(ctx context.Context, failed func(error)) {
 	anew := false
 	for ctx.Err() == nil {
 		err := ix.follow(ctx, anew)
-		if anew = errors.Is(err, journal.ErrTrimmed); anew {
+		salvaged := errors.Is(err, journal.ErrSalvaged)
+		if anew = salvaged || errors.Is(err, journal.ErrTrimmed); anew && !salvaged {
 			err = fmt.Errorf("%w: the database was put back to an earlier state, and the entries between are in sinks and exports only; "+
 				"the index goes on with those there are", err)
 		}

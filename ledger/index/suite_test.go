@@ -65,6 +65,7 @@ func TestSuite(t *testing.T) {
 		"filters find calls":               testFiltersFindCalls,
 		"pages cover everything once":      testPagesCoverEverythingOnce,
 		"entries are those of the journal": testEntriesAreThoseOfTheJournal,
+		"it goes on after a salvage":       testGoesOnAfterSalvage,
 		"the journal begins later":         testJournalBeginsLater,
 		"old calls go":                     testOldCallsGo,
 		"any text is taken":                testAnyTextIsTaken,

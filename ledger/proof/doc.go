@@ -39,7 +39,8 @@
 //	{"checkpoint":"…"}   right after the entries that it covers
 //
 // frame and hash (of the leaf) are base64. entry is the frame's content spelled out for people; the verifier makes it
-// again from the frame and compares.
+// again from the frame and compares; an export in a form it does not know it takes only when told to go by the frames alone.
+// The name of a replica and when the export was made are said by whoever exports, and by no signature.
 //
 // # What it proves, and what not
 //

@@ -70,7 +70,7 @@ func FuzzProof(f *testing.F) {
 	f.Add(`{"tollgate_proof":1,"checkpoint":"","entries":[{"index":0,"frame":"AAAA"}]}`)
 	f.Add(`{"tollgate_proof":1,"checkpoint":"x","older":"y","hashes":["AAAA"]}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		r, err := VerifyProof([]byte(text), trusting(t, testKey(t, 1)))
+		r, err := VerifyProof([]byte(text), trusting(t, testKey(t, 1)), false)
 		if err == nil && r.Bad == nil && (r.Size != 1 || r.Origin != testOrigin) {
 			t.Errorf("believed: %s", text)
 		}

@@ -49,8 +49,8 @@ func (p *Proof) Encode() ([]byte, error) {
 // proofBytesMax bounds a document: the entries of one call.
 const proofBytesMax = 64 << 20
 
-// VerifyProof verifies a document. The error is that it cannot be read.
-func VerifyProof(document []byte, trust *Trust) (Report, error) {
+// VerifyProof verifies a document. framesOnly is as in Options. The error is that it cannot be read.
+func VerifyProof(document []byte, trust *Trust, framesOnly bool) (Report, error) {
 	var p Proof
 	if len(document) > proofBytesMax {
 		return Report{}, fmt.Errorf("a proof of more than %d MiB", proofBytesMax>>20)
@@ -65,6 +65,9 @@ func VerifyProof(document []byte, trust *Trust) (Report, error) {
 		return Report{}, fmt.Errorf("not a proof: it has no entries and no older checkpoint")
 	}
 	var report Report
+	if len(p.Entries) > 0 && p.Rendering != rendering() && !framesOnly {
+		return Report{Bad: faultOf(Malformed, "%s", unknownForm)}, nil
+	}
 	err := p.verify(trust, &report)
 	if bad, ok := err.(*Fault); ok {
 		report.Bad, err = bad, nil

@@ -3,6 +3,7 @@ package proof
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -129,6 +130,16 @@ func (t *Trust) Next(msg []byte) (Checkpoint, error) {
 	}
 	t.last, t.met = c, true
 	return c, nil
+}
+
+// counts reports whether c, which has been verified, has a signature of a key that was in force: ended says of keys at which
+// size they were replaced.
+func (t *Trust) counts(msg []byte, c Checkpoint, ended map[uint32]int64) bool {
+	_, sigs, err := t.open(msg)
+	return err == nil && slices.ContainsFunc(sigs, func(s note.Signature) bool {
+		size, gone := ended[s.Hash]
+		return !gone || c.Size <= size
+	})
 }
 
 // rotate believes the key that c introduces.

@@ -21,6 +21,8 @@ type Options struct {
 	Trust     *Trust
 	Outside   [][]byte  // signed checkpoints from elsewhere, oldest first: the guard against a cut tail
 	NewerThan time.Time // the newest checkpoint must be; zero: of any age
+	// FramesOnly takes an export whose entries are spelled out in a form that is not known here, and does not compare them.
+	FramesOnly bool
 }
 
 // Report is what a verification found.
@@ -51,6 +53,10 @@ func Verify(ctx context.Context, lines *Lines, o Options) (Report, error) {
 	return v.report, err
 }
 
+// unknownForm is said of what this program cannot compare with the frames: who changes what is spelled out could say so too.
+const unknownForm = "entries are spelled out in a form that this program does not know, so they cannot be compared with their frames: " +
+	"take the version of tollgate that wrote them, or verify the frames only"
+
 // standing is how far a writer's frames have come.
 type standing struct {
 	seq    uint64
@@ -66,6 +72,7 @@ type verifier struct {
 	options Options
 	outside []Checkpoint // by size
 	trust   *Trust
+	ended   map[uint32]int64 // keys that the checkpoints from elsewhere say were replaced, and at which size
 	report  Report
 
 	header  *Header
@@ -119,6 +126,7 @@ func (v *verifier) prepare() error {
 		v.outside = append(v.outside, c)
 	}
 	v.trust.keys = outside.keys
+	v.ended = outside.retired
 	slices.SortFunc(v.outside, func(a, b Checkpoint) int { return cmp.Compare(a.Size, b.Size) })
 	return nil
 }
@@ -169,6 +177,9 @@ func (v *verifier) takeHeader(h *Header) error {
 	}
 	v.header, v.tree, v.agreed = h, tree, h.From
 	v.report.Origin, v.report.From, v.report.To, v.report.Spelled = h.Origin, h.From, h.From, h.Rendering == rendering()
+	if !v.report.Spelled && !v.options.FramesOnly {
+		return v.fault(Malformed, "%s", unknownForm)
+	}
 	for len(v.outside) > 0 && v.outside[0].Size < h.From {
 		v.outside = v.outside[1:]
 		v.report.Unchecked++
@@ -342,6 +353,9 @@ func (v *verifier) takeCheckpoint(msg []byte) error {
 	if err != nil {
 		return err
 	}
+	if !v.trust.counts(msg, c, v.ended) {
+		return faultOf(WrongKey, "the checkpoint is signed with a key that was replaced before, as those given say: %s", c)
+	}
 	size := v.tree.Size()
 	switch {
 	case c.Origin != v.header.Origin:
@@ -446,6 +460,8 @@ func (v *verifier) finish() error {
 	case len(v.outside) > 0:
 		c := v.outside[len(v.outside)-1]
 		return v.fault(Truncated, "the log ends here, and %d entries were signed: the checkpoint that was given is %s", c.Size, c)
+	case !v.covered: // an empty range: its header says what it likes
+		return v.fault(Uncovered, "the export has neither entries nor a checkpoint")
 	case v.report.Time.Before(v.options.NewerThan):
 		return faultOf(Replayed, "the newest checkpoint is of %s, which is older than it may be", v.report.Time.UTC().Format(time.RFC3339))
 	}

@@ -556,7 +556,7 @@ func TestProofs(t *testing.T) {
 		{"the wrong way round", consistency(func(p *Proof) { p.Older, p.Checkpoint = p.Checkpoint, p.Older }), Replayed},
 		{"another hash of consistency", consistency(func(p *Proof) { p.Hashes[0][0]++ }), Rewritten},
 	} {
-		got, err := VerifyProof(tt.document, trusting(t, l.key))
+		got, err := VerifyProof(tt.document, trusting(t, l.key), false)
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
@@ -566,7 +566,7 @@ func TestProofs(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"", "{}", `{"tollgate_proof":1}`, `{"tollgate_proof":2,"checkpoint":"x","entries":[{}]}`, `{"x":1}`, `{"tollgate_proof":1} 2`} {
-		if _, err := VerifyProof([]byte(bad), trusting(t, l.key)); err == nil {
+		if _, err := VerifyProof([]byte(bad), trusting(t, l.key), false); err == nil {
 			t.Errorf("%q is read as a proof", bad)
 		}
 	}

@@ -165,7 +165,7 @@ func (f *feed) follow() error {
 	whole, _ := receiver.(Whole)
 	for {
 		err := f.gather(whole)
-		if errors.Is(err, journal.ErrTrimmed) {
+		if errors.Is(err, journal.ErrTrimmed) || errors.Is(err, journal.ErrSalvaged) {
 			return f.restart(err)
 		}
 		if err != nil {
@@ -189,10 +189,14 @@ func (f *feed) follow() error {
 	}
 }
 
-// restart has a sink that was not configured while retention removed what it had not read go on with what there is. The
-// error is only that it starts anew.
+// restart has a sink that was not configured while retention removed what it had not read go on with what there is, and one
+// whose place was in what a salvage put aside begin anew: what it had is sent again. The error is only that it starts anew.
 func (f *feed) restart(err error) error {
-	f.log.Error("entries were removed by retention while this sink was not configured, and have not reached it", "err", err)
+	text := "entries were removed by retention while this sink was not configured, and have not reached it"
+	if errors.Is(err, journal.ErrSalvaged) {
+		text = "the sink begins anew: the journal was salvaged, and entries that it had read are no part of it any more"
+	}
+	f.log.Error(text, "err", err)
 	if f.move(func(p *place) { p.Position, p.Until = journal.Position{}, nil }) {
 		_ = f.find() // the lag is another
 	}

@@ -26,6 +26,7 @@ type verifying struct {
 	checkpoints []string
 	proof       string
 	newer       string
+	framesOnly  bool
 }
 
 func verifyCommand(open Opener, format *string, instant Instant) *cobra.Command {
@@ -56,6 +57,7 @@ func verifyCommand(open Opener, format *string, instant Instant) *cobra.Command 
 	c.Flags().StringArrayVar(&v.checkpoints, "checkpoint", nil, "hold it against the checkpoints in `FILE` or directory, kept elsewhere; may be given again")
 	c.Flags().StringVar(&v.proof, "proof", "", "verify the proof in `FILE`, as tollgate audit prove makes it")
 	c.Flags().StringVar(&v.newer, "newer-than", "", "the newest checkpoint must not be older than this `TIME` or span back from now, such as 1h")
+	c.Flags().BoolVar(&v.framesOnly, "frames-only", false, "accept entries that are spelled out in the form of another version, and do not compare them with their frames")
 	return c
 }
 
@@ -75,7 +77,7 @@ func (v *verifying) run(ctx context.Context, told io.Writer, args []string, newe
 		if err != nil {
 			return proof.Report{}, fmt.Errorf("read the proof: %w", err)
 		}
-		return proof.VerifyProof(document, trust)
+		return proof.VerifyProof(document, trust, v.framesOnly)
 	}
 	lines, err := proof.OpenLines(args[0])
 	if err != nil {
@@ -93,7 +95,7 @@ func (v *verifying) trust() (*proof.Trust, error) {
 }
 
 func (v *verifying) hold(ctx context.Context, lines *proof.Lines, trust *proof.Trust, newer time.Time) (proof.Report, error) {
-	o := proof.Options{Trust: trust, NewerThan: newer}
+	o := proof.Options{Trust: trust, NewerThan: newer, FramesOnly: v.framesOnly}
 	for _, path := range v.checkpoints {
 		notes, err := proof.ReadNotes(path)
 		if err != nil {

@@ -64,7 +64,7 @@ func TestEntriesAreFollowedSignedAndProved(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := proof.VerifyProof(document, trust())
+			got, err := proof.VerifyProof(document, trust(), false)
 			if err != nil || got.Bad != nil || got.Entries != 1 || p.Entries[0].Index != int64(i) {
 				t.Errorf("entry %d: %+v, %v", i, got, err)
 			}
@@ -85,7 +85,7 @@ func TestEntriesAreFollowedSignedAndProved(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, err := proof.VerifyProof(document, trust()); err != nil || got.Bad != nil {
+			if got, err := proof.VerifyProof(document, trust(), false); err != nil || got.Bad != nil {
 				t.Errorf("from checkpoint %d to the next: %+v, %v", i+1, got.Bad, err)
 			}
 		}
