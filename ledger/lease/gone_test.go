@@ -6,17 +6,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tollgate/tollgate/internal/durable/durabletest"
+	"github.com/tollgate/tollgate/internal/durabletest"
 	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/ledger/caps"
 	"github.com/tollgate/tollgate/ledger/journal"
 	"github.com/tollgate/tollgate/ledger/limits"
 )
 
-// deaf is a store of which no answer comes.
-type deaf struct{ store }
+// unanswered is a store of which no answer comes.
+type unanswered struct{ store }
 
-func (deaf) exchange(context.Context, *request) (*reply, error) { return nil, errCut }
+func (unanswered) exchange(context.Context, *request) (*reply, error) { return nil, errCut }
 
 // A replica that was taken for gone hears of it only once: when that answer is lost, what the others have been given since
 // is not its own all the same.
@@ -26,7 +26,7 @@ func TestThatItWasGoneMayNotBeHeard(t *testing.T) {
 		t.Fatal(err)
 	}
 	var mu sync.Mutex
-	c := newClient(deaf{}, durabletest.New(), machine{time.Now()}, time.Second, quiet)
+	c := newClient(unanswered{}, durabletest.New(), machine{time.Now()}, time.Second, quiet)
 	c.joined, c.end = true, func() journal.Position { return journal.Position{} }
 	c.book = caps.NewBook(&mu, func() int64 { return 0 }, time.Now)
 	p := c.book.Bind("pool", limits.NewCounter(limit, 0, time.UTC))
