@@ -151,6 +151,7 @@ func TestNothingLeaks(t *testing.T) {
 		t.Errorf("the payload is still shown: %s", out)
 	}
 	after := w.look()
+	w.verified()
 	if err := w.gateway.Stop(); err != nil {
 		t.Fatal(err)
 	}

@@ -2,15 +2,19 @@ package canary
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/tollgate/tollgate/conformance/launch"
 )
@@ -57,6 +61,7 @@ keys:
 payloads: {mode: full, kek: env:CANARY_KEK}
 sinks:
   copy: {type: file, path: ./copy.jsonl, own: true}
+  collector: {type: otlp, url: URL-OF-COLLECTOR, own: true}
 `
 
 const rules = `{version: 1, rules: [{id: all, effect: allow, tools: ["*"], models: ["*"]}]}`
@@ -65,8 +70,19 @@ func start(t *testing.T, binary string) *world {
 	w := &world{t: t, dir: t.TempDir(), log: &record{}, sent: &record{}, answers: places{}}
 	provider := httptest.NewServer(http.HandlerFunc(model))
 	server := httptest.NewServer(http.HandlerFunc(tools))
-	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(w.sent, r.Body)
+	collector := httptest.NewServer(http.HandlerFunc(func(answer http.ResponseWriter, r *http.Request) {
+		answer.Header().Set("Content-Type", "application/x-protobuf") // an empty message: all was taken
+		body := io.Reader(r.Body)
+		if r.Header.Get("Content-Encoding") == "gzip" {
+			unpacked, err := gzip.NewReader(body)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			body = unpacked
+		}
+		fmt.Fprintln(w.sent, r.URL.Path)
+		_, _ = io.Copy(w.sent, body)
 	}))
 	for _, s := range []*httptest.Server{provider, server, collector} {
 		t.Cleanup(s.Close)
@@ -74,7 +90,7 @@ func start(t *testing.T, binary string) *world {
 	var err error
 	w.gateway, err = launch.Start(t.Context(), launch.Config{
 		Binary: binary, Dir: w.dir, Policies: map[string]string{"all.yaml": rules}, Log: w.log, Flags: []string{"--log-level", "debug"},
-		YAML: strings.NewReplacer("URL-OF-PROVIDER", provider.URL, "URL-OF-SERVER", server.URL, "QUERY-SECRET", serverURLQuery, "THE-USER", userName).Replace(config),
+		YAML: strings.NewReplacer("URL-OF-PROVIDER", provider.URL, "URL-OF-SERVER", server.URL, "QUERY-SECRET", serverURLQuery, "THE-USER", userName, "URL-OF-COLLECTOR", collector.URL).Replace(config),
 		Env: []string{
 			"CANARY_PROVIDER=" + providerKey, "CANARY_BEARER=" + bearer, "CANARY_HEADER=" + header, "CANARY_CHILD=" + childEnv,
 			"CANARY_KEY=" + keySecret, "CANARY_KEK=" + kek,
@@ -244,9 +260,33 @@ func (w *world) command(args ...string) string {
 	return string(out)
 }
 
+// lag is how far a sink is behind.
+type lag struct {
+	Entries int64 `json:"lag_entries"`
+}
+
+// delivered waits until every sink has sent all there is.
+func (w *world) delivered() {
+	w.t.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for range 100 {
+		var sinks []lag
+		if err := json.Unmarshal([]byte(w.command("sinks", "list", "--format", "json")), &sinks); err != nil {
+			w.t.Fatal(err)
+		}
+		if !slices.ContainsFunc(sinks, func(s lag) bool { return s.Entries > 0 }) {
+			return
+		}
+		<-tick.C
+	}
+	w.t.Fatalf("a sink has not sent all in ten seconds:\n%s", w.command("sinks", "list", "--format", "json"))
+}
+
 // look gathers what there is to see.
 func (w *world) look() places {
 	w.t.Helper()
+	w.delivered()
 	p := places{}
 	for _, args := range [][]string{
 		{"audit", "query", "--entries", "--limit", "0", "--format", "json"}, {"audit", "query", "--limit", "0", "--format", "csv"},
@@ -264,10 +304,21 @@ func (w *world) look() places {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	export := filepath.Join(w.t.TempDir(), "export")
+	p["command: audit export"] = w.command("audit", "export", "--out", export)
+	p.files(w.t, export)
 	p["metrics"], p["log"], p["telemetry"] = string(b), w.log.String(), w.sent.String()
 	p.files(w.t, filepath.Join(w.dir, "data"))
-	if copied, _ := filepath.Glob(filepath.Join(w.dir, "copy*")); len(copied) == 0 {
-		w.t.Error("the sink has written nothing")
+	copied, err := filepath.Glob(filepath.Join(w.dir, "copy*"))
+	if err != nil || len(copied) == 0 {
+		w.t.Fatal("the sink has written nothing", err)
+	}
+	for _, name := range copied {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		p["sink: "+filepath.Base(name)] = string(b)
 	}
 	for place, text := range w.answers {
 		p[place] = text
@@ -279,12 +330,17 @@ func (w *world) look() places {
 func (w *world) shown(p places) {
 	w.t.Helper()
 	for place, want := range map[string]string{
-		"log": `"level":"WARN"`, "telemetry": "tools/call", "metrics": "tollgate_refusals",
+		"log": `"level":"WARN"`, "telemetry": "tools/call", "sink: copy.jsonl": `"action":"tool.call"`, "metrics": "tollgate_refusals",
 		"answer: chat whole": completion, "answer: chat stream": streamed, "answer: tool echo": result,
 		"command: audit query --entries --limit 0 --format json": userName, "command: limits show --format json": "user " + userName,
 	} {
 		if !strings.Contains(p[place], want) {
 			w.t.Errorf("%s has no %q:\n%.2000s", place, want, p[place])
+		}
+	}
+	for _, signal := range []string{"/v1/traces", "/v1/metrics", "/v1/logs"} {
+		if !strings.Contains(p["telemetry"], signal) {
+			w.t.Errorf("the collector got no %s: %s", signal, w.command("sinks", "list", "--format", "json"))
 		}
 	}
 	var calls []struct{ ID, Action, Target, Payload string }
@@ -306,4 +362,17 @@ func (w *world) shown(p places) {
 	if out := w.command("audit", "query", "--action", "payload.read", "--format", "json"); !strings.Contains(out, "ticket 4711") || !strings.Contains(out, w.told) {
 		w.t.Errorf("that it was read stands nowhere: %s", out)
 	}
+}
+
+// verified holds that the evidence still holds.
+func (w *world) verified() {
+	w.t.Helper()
+	var key struct{ Verifier string }
+	text := w.command("audit", "keys", "--format", "json")
+	if err := json.Unmarshal([]byte(text), &key); err != nil {
+		w.t.Fatalf("%v\n%s", err, text)
+	}
+	export := filepath.Join(w.t.TempDir(), "export")
+	w.command("audit", "export", "--out", export)
+	w.command("audit", "verify", export, "--key", key.Verifier)
 }

@@ -35,12 +35,11 @@ type Replica struct {
 
 // SharedKeys are what secret_key is stretched into: one for each use, of which none tells of another.
 type SharedKeys struct {
-	Pepper    []byte // of virtual keys
-	Seal      []byte // of what callers keep for the gateway
-	Digest    []byte // of arguments in entries
-	Pseudonym []byte // of users in entries
-	Payload   []byte // of captured payloads
-	Peers     []byte // of requests between replicas
+	Pepper  []byte // of virtual keys
+	Seal    []byte // of what callers keep for the gateway
+	Digest  []byte // of arguments and answers in entries
+	Payload []byte // of users' names and captured payloads
+	Peers   []byte // of requests between replicas
 }
 
 // sharedKeyBytes is the length of each of SharedKeys.
@@ -54,7 +53,7 @@ func (r *Replica) Keys() (SharedKeys, error) {
 	}
 	k := SharedKeys{Pepper: pepper}
 	for label, into := range map[string]*[]byte{
-		"tollgate seal v1": &k.Seal, "tollgate argument digest v1": &k.Digest, "tollgate user pseudonym v1": &k.Pseudonym,
+		"tollgate seal v1": &k.Seal, "tollgate argument digest v1": &k.Digest,
 		"tollgate payload v1": &k.Payload, "tollgate replica request v1": &k.Peers,
 	} {
 		if *into, err = secret.Derive(r.SecretKey, label, sharedKeyBytes); err != nil {

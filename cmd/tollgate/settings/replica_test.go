@@ -145,9 +145,9 @@ func TestSharedKeysAreApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := [][]byte{k.Pepper, k.Seal, k.Digest, k.Pseudonym, k.Payload, k.Peers}
+	all := [][]byte{k.Pepper, k.Seal, k.Digest, k.Payload, k.Peers}
 	for i, one := range all {
-		if len(one) != sharedKeyBytes || !bytes.Equal(one, [][]byte{again.Pepper, again.Seal, again.Digest, again.Pseudonym, again.Payload, again.Peers}[i]) {
+		if len(one) != sharedKeyBytes || !bytes.Equal(one, [][]byte{again.Pepper, again.Seal, again.Digest, again.Payload, again.Peers}[i]) {
 			t.Errorf("key %d has %d bytes or is not the same each time", i, len(one))
 		}
 		for j := range i {
