@@ -2,13 +2,11 @@ package payload
 
 import (
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/tollgate/tollgate/internal/secret"
 	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/ledger/tables"
 )
@@ -38,42 +36,14 @@ type row struct {
 	sealed  []byte    // a nonce and the encrypted text
 }
 
-// bound is what the encryption binds the text to: none can stand in another's place.
-func (r *row) bound() []byte {
-	return fmt.Appendf(nil, "tollgate payload v1 %s %d %s %s %t %d", r.call, r.part, r.subject, r.mode, r.cut, r.at.UnixMilli())
+// place is what the encryption binds the text to: none can stand in another's place.
+func (r *row) place() string {
+	return fmt.Sprintf("tollgate payload v1 %s %d %s %s %t %d", r.call, r.part, r.subject, r.mode, r.cut, r.at.UnixMilli())
 }
 
-func cipherOf(key []byte) cipher.AEAD {
-	block, err := aes.NewCipher(key)
-	if err != nil { // a subject's key has the right length
-		panic(err)
-	}
-	aead, err := cipher.NewGCM(block)
-	if err != nil {
-		panic(err)
-	}
-	return aead
-}
+func (r *row) seal(key, text []byte) { r.sealed = secret.NewBox(key).Seal(text, r.place()) }
 
-func (r *row) seal(key, text []byte) {
-	aead := cipherOf(key)
-	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(text)+aead.Overhead())
-	_, _ = rand.Read(nonce)
-	r.sealed = aead.Seal(nonce, nonce, text, r.bound())
-}
-
-func (r *row) open(key []byte) ([]byte, error) {
-	aead := cipherOf(key)
-	if len(r.sealed) < aead.NonceSize() {
-		return nil, errors.New("what is stored is too short")
-	}
-	nonce, sealed := r.sealed[:aead.NonceSize()], r.sealed[aead.NonceSize():]
-	text, err := aead.Open(nil, nonce, sealed, r.bound())
-	if err != nil {
-		return nil, errors.New("it was changed, or is another call's")
-	}
-	return text, nil
-}
+func (r *row) open(key []byte) ([]byte, error) { return secret.NewBox(key).Open(r.sealed, r.place()) }
 
 type store struct{ db *tables.DB }
 

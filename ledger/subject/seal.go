@@ -1,62 +1,24 @@
 package subject
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"errors"
 	"strings"
+
+	"github.com/tollgate/tollgate/internal/secret"
 )
 
 // KeyBytes is the length of the key-encryption key, and of all others here.
-const KeyBytes = 32
-
-// errSealed means that a sealed text was made with another key or for another place.
-var errSealed = errors.New("it was sealed with another key, or changed")
-
-// sealer seals short texts. What a text is for is bound to it, so that one cannot stand in for another.
-type sealer struct{ aead cipher.AEAD }
-
-func newSealer(key []byte) sealer {
-	block, err := aes.NewCipher(key)
-	if err != nil { // keys have the right length
-		panic(err)
-	}
-	aead, err := cipher.NewGCM(block)
-	if err != nil {
-		panic(err)
-	}
-	return sealer{aead}
-}
-
-// seal returns a fresh nonce and the sealed text.
-func (s sealer) seal(text []byte, what string) []byte {
-	nonce := make([]byte, s.aead.NonceSize(), s.aead.NonceSize()+len(text)+s.aead.Overhead())
-	_, _ = rand.Read(nonce)
-	return s.aead.Seal(nonce, nonce, text, []byte(what))
-}
-
-func (s sealer) open(sealed []byte, what string) ([]byte, error) {
-	n := s.aead.NonceSize()
-	if len(sealed) < n {
-		return nil, errSealed
-	}
-	text, err := s.aead.Open(nil, sealed[:n], sealed[n:], []byte(what))
-	if err != nil {
-		return nil, errSealed
-	}
-	return text, nil
-}
+const KeyBytes = secret.BoxKeyBytes
 
 // keys are what the root of one generation is stretched into. They are not changed.
 type keys struct {
 	generation int64
 	index      []byte // of the digests that subjects are found by
-	names      sealer
-	dataKeys   sealer
+	names      secret.Box
+	dataKeys   secret.Box
 	tokens     []byte // see Subjects.TokenKey; the same in all generations
 }
 
@@ -85,19 +47,19 @@ func newRoot(generation int64, kek, tokens []byte) root {
 	if tokens != nil {
 		copy(text[KeyBytes:], tokens)
 	}
-	return root{generation, kekID(kek), newSealer(derive(kek, "root")).seal(text, "root")}
+	return root{generation, kekID(kek), secret.NewBox(derive(kek, "root")).Seal(text, "root")}
 }
 
 // open returns the keys of r, sealed with kek.
 func (r *root) open(kek []byte) (*keys, error) {
-	text, err := newSealer(derive(kek, "root")).open(r.sealed, "root")
+	text, err := secret.NewBox(derive(kek, "root")).Open(r.sealed, "root")
 	if err != nil || len(text) != 2*KeyBytes {
-		return nil, errSealed
+		return nil, secret.ErrSealed
 	}
-	secret := text[:KeyBytes]
+	key := text[:KeyBytes]
 	return &keys{
-		generation: r.generation, index: derive(secret, "index"), tokens: text[KeyBytes:],
-		names: newSealer(derive(secret, "names")), dataKeys: newSealer(derive(secret, "data keys")),
+		generation: r.generation, index: derive(key, "index"), tokens: text[KeyBytes:],
+		names: secret.NewBox(derive(key, "names")), dataKeys: secret.NewBox(derive(key, "data keys")),
 	}, nil
 }
 
@@ -119,20 +81,20 @@ func (k *keys) newRow(kind Kind, name string, now int64) row {
 	_, _ = rand.Read(dataKey)
 	return row{
 		id: id, kind: kind, digest: k.digest(kind, name), created: now,
-		name: k.names.seal([]byte(name), id), key: k.dataKeys.seal(dataKey, id),
+		name: k.names.Seal([]byte(name), id), key: k.dataKeys.Seal(dataKey, id),
 	}
 }
 
 // again is r sealed with the keys of another generation.
 func (k *keys) again(r row, from *keys) (row, error) {
-	name, err := from.names.open(r.name, r.id)
+	name, err := from.names.Open(r.name, r.id)
 	if err != nil {
 		return r, err
 	}
-	dataKey, err := from.dataKeys.open(r.key, r.id)
+	dataKey, err := from.dataKeys.Open(r.key, r.id)
 	if err != nil {
 		return r, err
 	}
-	r.digest, r.name, r.key = k.digest(r.kind, string(name)), k.names.seal(name, r.id), k.dataKeys.seal(dataKey, r.id)
+	r.digest, r.name, r.key = k.digest(r.kind, string(name)), k.names.Seal(name, r.id), k.dataKeys.Seal(dataKey, r.id)
 	return r, nil
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/internal/postgres"
+	"github.com/tollgate/tollgate/internal/secret"
 	"github.com/tollgate/tollgate/ledger/tables"
 )
 
@@ -312,7 +313,7 @@ func (s *Subjects) learn(ctx context.Context, kind Kind, name string, make bool)
 // holds learning.
 func (s *Subjects) current(ctx context.Context, fn func(*keys) (*known, error)) (*known, error) {
 	k, err := fn(s.keys.Load())
-	if !errors.Is(err, errGeneration) && !errors.Is(err, errSealed) {
+	if !errors.Is(err, errGeneration) && !errors.Is(err, secret.ErrSealed) {
 		return k, err
 	}
 	if _, err := s.readKeys(ctx); err != nil {
@@ -323,11 +324,11 @@ func (s *Subjects) current(ctx context.Context, fn func(*keys) (*known, error)) 
 
 // opened is a row in memory, where it is kept.
 func (s *Subjects) opened(keys *keys, r *row) (*known, error) {
-	name, err := keys.names.open(r.name, r.id)
+	name, err := keys.names.Open(r.name, r.id)
 	if err != nil {
 		return nil, fmt.Errorf("read subject %s: %w", r.id, err)
 	}
-	dataKey, err := keys.dataKeys.open(r.key, r.id)
+	dataKey, err := keys.dataKeys.Open(r.key, r.id)
 	if err != nil {
 		return nil, fmt.Errorf("read subject %s: %w", r.id, err)
 	}
