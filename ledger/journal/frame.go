@@ -17,6 +17,7 @@ const PayloadBytesMax = 1 << 20
 
 const (
 	magic       = "TGJRNL02"
+	magicBefore = "TGJRNL01"
 	headerBytes = 8 + 16 + 8 + 32 + 4
 	frameBytes  = 4 + 4 + 8 + 8 + 32 // before the payload
 )
@@ -60,6 +61,9 @@ func parseHeader(b []byte) (header, error) {
 	var h header
 	if len(b) < headerBytes || isZero(b[:headerBytes]) {
 		return h, errNoHeader
+	}
+	if string(b[:8]) == magicBefore {
+		return h, errors.New("it is of a form from before the first release, which is not read: keep the directory for the records and begin in a new one")
 	}
 	if string(b[:8]) != magic {
 		return h, fmt.Errorf("not a journal segment: it begins with %q", b[:8])
