@@ -251,7 +251,7 @@ func (p *Proxy) refused(req *request, err error) *failure {
 		return &failure{err: &dialect.Error{Status: http.StatusServiceUnavailable, Code: "unavailable", RetryAfter: offlineRetry,
 			Message: "the gateway has lost the database that its limits are in, so it makes no calls; try again"}}
 	}
-	if !errors.Is(err, ledger.ErrUnwritable) {
+	if !errors.Is(err, ledger.ErrUnwritable) && !errors.Is(err, context.Canceled) { // who has left while a limit was asked for is no fault
 		p.log.Error("a call was not admitted", "model", req.name, "err", err)
 	}
 	return &failure{err: &dialect.Error{Status: http.StatusServiceUnavailable, Code: "unavailable", RetryAfter: unwritableRetry,

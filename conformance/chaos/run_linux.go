@@ -121,26 +121,26 @@ func (o *options) perform(ctx context.Context, dir, binary string) (*result, err
 // indexTime is how long the replicas have to bring their last entries into the index that they share, indexGap how long one
 // of them may bring nothing before it counts as done.
 const (
-	indexTime = 60 * time.Second
+	indexTime = 90 * time.Second
 	indexGap  = 3 * time.Second
 )
 
 // askIndex asks the first replica for all entries there are, until two answers in a row are as long as each other: the
-// other replicas may still bring theirs.
+// other replicas may still bring theirs, and a replica may still find its way back to the database.
 func (s *scene) askIndex(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, indexTime)
-	defer cancel()
-	for before := -1; ; time.Sleep(indexGap) {
-		out, err := s.replicas[s.names[0]].Command(ctx, "audit", "query", "--entries", "--limit", "0", "--format", "jsonl")
-		if err != nil {
-			return err
+	var failed error
+	for before, end := -1, time.Now().Add(indexTime); time.Now().Before(end); time.Sleep(indexGap) {
+		var out []byte
+		if out, failed = s.replicas[s.names[0]].Command(ctx, "audit", "query", "--entries", "--limit", "0", "--format", "jsonl"); failed != nil {
+			continue
 		}
-		s.index, err = evidence.Scan[checker.Indexed](bytes.NewReader(out))
-		if err != nil || len(s.index) == before {
+		var err error
+		if s.index, err = evidence.Scan[checker.Indexed](bytes.NewReader(out)); err != nil || len(s.index) == before {
 			return err
 		}
 		before = len(s.index)
 	}
+	return failed
 }
 
 // verify has the first replica sign what there is, and the proof of all of it verified.
