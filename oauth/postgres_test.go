@@ -109,7 +109,7 @@ func TestOneNameIsMintedOnce(t *testing.T) {
 func TestContactIsLostAndComesBack(t *testing.T) {
 	changed := make(chan struct{}, 100)
 	a := openOnServer(t, func(c *KeysConfig) {
-		c.OnChange, c.poll, c.Offline = func() { changed <- struct{}{} }, time.Millisecond, 100*time.Millisecond
+		c.OnChange, c.poll, c.Offline = func() { changed <- struct{}{} }, time.Millisecond, 2*time.Second
 		c.Declared = []KeySpec{declaredKey("d", "any-string-of-20-chars")}
 	})
 	_, stays := a.mint(KeySpec{Name: "stays"})

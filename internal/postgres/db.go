@@ -207,8 +207,9 @@ func Repeatable(err error) bool {
 	return ok && (e.Code == serializationFailure || e.Code == deadlockDetected)
 }
 
-// Taken reports whether err says that a unique key is there already.
+// Taken reports whether err says that a unique key is there already, or a table, or the type of a table's rows: two that
+// make the same in one moment are told so, IF NOT EXISTS or not.
 func Taken(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && e.Code == uniqueViolation
+	return ok && (e.Code == uniqueViolation || e.Code == duplicateObject || e.Code == duplicateTable)
 }

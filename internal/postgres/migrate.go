@@ -2,12 +2,10 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // migrateTime bounds one step of a migration: it may rewrite a large table.
@@ -45,17 +43,10 @@ func (db *DB) Migrate(ctx context.Context, component string, steps []string) err
 // server then tells one of them that a name is taken.
 func (db *DB) prepareMigrations(ctx context.Context) error {
 	_, err := db.Exec(ctx, migrationsTable)
-	if Taken(err) || madeMeanwhile(err) {
+	if Taken(err) {
 		_, err = db.Exec(ctx, migrationsTable)
 	}
 	return reason(err)
-}
-
-// madeMeanwhile reports whether err says that there is such a table, or the type of its rows, which another made in the
-// same moment.
-func madeMeanwhile(err error) bool {
-	e, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (e.Code == duplicateObject || e.Code == duplicateTable)
 }
 
 // step applies one step. The row is inserted first: whoever comes second waits for it, and then finds it taken.

@@ -209,13 +209,54 @@ func (s *Server) Kill() error {
 	if s.cmd == nil {
 		return nil
 	}
-	err := syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
+	all := children(s.cmd.Process.Pid) // each has a group of its own
+	err := syscall.Kill(s.cmd.Process.Pid, syscall.SIGKILL)
 	<-s.done
 	s.cmd = nil
+	for _, pid := range all {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // some have ended by themselves
+	}
+	// Until the last is gone a new server finds their memory in use.
+	for until := time.Now().Add(startTime); slices.ContainsFunc(all, running) && time.Now().Before(until); {
+		time.Sleep(5 * time.Millisecond)
+	}
 	if errors.Is(err, syscall.ESRCH) {
 		err = nil
 	}
 	return err
+}
+
+// children lists the processes that one has started.
+func children(parent int) (pids []int) {
+	files, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, name := range files {
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+		if of, _ := stat(pid); of == parent {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// running reports whether there is such a process, and not only its exit status.
+func running(pid int) bool {
+	_, state := stat(pid)
+	return state != "" && state != "Z"
+}
+
+// stat reads whose child a process is, and its state.
+func stat(pid int) (parent int, state string) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, ""
+	}
+	_, rest, _ := strings.Cut(string(text), ") ") // behind the name
+	fields := strings.Fields(rest)
+	if len(fields) < 2 {
+		return 0, ""
+	}
+	parent, _ = strconv.Atoi(fields[1])
+	return parent, fields[0]
 }
 
 // Addr is where the server listens.
