@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,19 +44,20 @@ type scripted struct {
 	l          *ledger.Ledger
 	told       map[string]*toldCall
 	dead       bool // the disk fails for ever from the failing operation on
-	operations int
+	failing    int  // the operation that fails, from 1; 0: none
+	operations atomic.Int64
 	early      bool
 }
 
 func newScripted(t *testing.T, durability ledger.Durability, failing int, fault durabletest.Fault, dead bool) *scripted {
-	s := &scripted{t: t, durability: durability, disk: durabletest.New(), now: noon, told: map[string]*toldCall{}, dead: dead, early: true}
+	s := &scripted{t: t, durability: durability, disk: durabletest.New(), now: noon, told: map[string]*toldCall{}, dead: dead, failing: failing, early: true}
 	s.cfg = ledger.Config{Storage: s.disk, Durability: durability, DigestKey: []byte("key"), SegmentBytes: 1200, Now: func() time.Time { return s.now }}
 	s.disk.Break(func(durabletest.Op, string) durabletest.Fault {
-		s.operations++
+		n := int(s.operations.Add(1))
 		switch {
-		case s.operations == failing:
+		case n == failing:
 			return fault
-		case dead && failing > 0 && s.operations > failing:
+		case dead && failing > 0 && n > failing:
 			return durabletest.Lost
 		}
 		return durabletest.None
@@ -158,7 +160,7 @@ func (s *scripted) run() {
 		r, c = s.reserve()
 		s.end(r, c, ledger.Posted, 4)
 	}
-	if _, err := s.l.Trim(context.Background(), 5*day); err != nil && s.operations == 0 {
+	if _, err := s.l.Trim(context.Background(), 5*day); err != nil && s.failing == 0 {
 		s.t.Fatal(err)
 	}
 	s.end(open, opened, ledger.Posted, 6)
@@ -275,7 +277,7 @@ func TestNothingIsLostWhicheverOperationFails(t *testing.T) {
 		clean.alive()
 		clean.crashes("clean")
 		clean.l.Close()
-		total := clean.operations
+		total := int(clean.operations.Load())
 		if total < 40 {
 			t.Fatalf("%s: only %d operations seen", durability, total)
 		}
