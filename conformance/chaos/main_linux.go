@@ -78,14 +78,14 @@ type options struct {
 // The lengths of a run: of all, of -short and of -broken.
 const (
 	lengthFull   = 10 * time.Minute
-	lengthShort  = 45 * time.Second
-	lengthBroken = 20 * time.Second
+	lengthShort  = 35 * time.Second
+	lengthBroken = 10 * time.Second
 )
 
 func parse(args []string) (*options, error) {
 	o := &options{args: args}
 	f := flag.NewFlagSet("chaos", flag.ContinueOnError)
-	minutes := f.Float64("minutes", 0, "how long workers work (default 10; 0.75 with -short)")
+	minutes := f.Float64("minutes", 0, "how long workers work (default 10; less with -short and -broken)")
 	f.Uint64Var(&o.seed, "seed", 0, "of the schedule of faults and of what workers ask (default: by the clock)")
 	f.IntVar(&o.replicas, "replicas", 3, "how many gateways share the database")
 	f.BoolVar(&o.short, "short", false, "under 90 seconds in all; writes nothing")
