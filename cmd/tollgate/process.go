@@ -68,6 +68,7 @@ type process struct {
 	network bool          // it serves over the network, and so may wait for a database that is not there yet
 
 	database *postgres.DB         // shared with other replicas; nil: this gateway stands alone
+	contact  *postgres.DB         // the same with connections of its own, for what calls depend on
 	shared   *settings.SharedKeys // likewise
 	lease    *lease.Client        // likewise
 	roster   *peer.Roster         // of the replicas that can be reached; nil likewise, and where this one cannot be
@@ -201,7 +202,7 @@ func unlocked[T any](ctx context.Context, wait time.Duration, open func() (T, er
 func (p *process) openKeys(ctx context.Context) error {
 	cfg := oauth.KeysConfig{Declared: p.inForce().Keys, Teams: p.inForce().Teams, Log: p.log, OnChange: p.attachLimits}
 	if p.database != nil {
-		cfg.Database, cfg.Pepper, cfg.Offline, cfg.Serving = p.database, p.shared.Pepper, p.inForce().Replica.Offline, p.serving
+		cfg.Database, cfg.Pepper, cfg.Offline, cfg.Serving = p.contact, p.shared.Pepper, p.inForce().Replica.Offline, p.serving
 		cfg.Now = p.lease.Now
 	} else {
 		pepper, err := oauth.Pepper(p.file(pepperFile))

@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/tollgate/tollgate/cmd/tollgate/settings"
 	"github.com/tollgate/tollgate/internal/peer"
 	"github.com/tollgate/tollgate/internal/postgres"
 	"github.com/tollgate/tollgate/ledger/lease"
@@ -21,6 +22,10 @@ const (
 	databaseGap    = 200 * time.Millisecond
 	databaseGapMax = 5 * time.Second
 )
+
+// contactConnections are those that nobody's questions can take from what calls depend on: the lease's exchange, its look
+// at others, the watch over both, the keys' watch and changes, the roster.
+const contactConnections = 6
 
 // pingTime bounds the question whether the database answers.
 const pingTime = 2 * time.Second
@@ -43,12 +48,21 @@ func (p *process) openDatabase(ctx context.Context) error {
 		}
 	}
 	return p.reach(ctx, func() (err error) {
-		if p.database, err = postgres.Open(ctx, postgres.Config{URL: r.Database, Log: p.log}); err != nil {
+		if p.database, err = p.connect(ctx, r, 0); err != nil {
 			return err
 		}
-		p.undoBy(func(context.Context) error { p.database.Pool.Close(); return nil })
-		return nil
+		p.contact, err = p.connect(ctx, r, contactConnections)
+		return err
 	})
+}
+
+// connect opens so many connections to the database, 0: as many as usual.
+func (p *process) connect(ctx context.Context, r *settings.Replica, connections int) (*postgres.DB, error) {
+	db, err := postgres.Open(ctx, postgres.Config{URL: r.Database, Connections: connections, Log: p.log})
+	if err == nil {
+		p.undoBy(func(context.Context) error { db.Pool.Close(); return nil })
+	}
+	return db, err
 }
 
 // reach does a step of the start that needs the database, again until it can be done. What fails twice while the database
@@ -92,7 +106,7 @@ func (p *process) waitsFor() string {
 
 // openLease takes the identity of this data directory, whose part of the limits is leased from the database.
 func (p *process) openLease(ctx context.Context) error {
-	cfg := lease.Config{DB: p.database, Dir: p.inForce().Data, Offline: p.inForce().Replica.Offline, Log: p.log}
+	cfg := lease.Config{DB: p.contact, Dir: p.inForce().Data, Offline: p.inForce().Replica.Offline, Log: p.log}
 	err := p.reach(ctx, func() (err error) {
 		p.lease, err = unlocked(ctx, p.wait, func() (*lease.Client, error) { return lease.Open(ctx, cfg) })
 		return err
@@ -115,7 +129,7 @@ func (p *process) joinReplicas(ctx context.Context) error {
 		return err
 	}
 	err = p.reach(ctx, func() (err error) {
-		p.roster, err = peer.Join(ctx, p.database, address, r.Offline, p.log)
+		p.roster, err = peer.Join(ctx, p.contact, address, r.Offline, p.log)
 		return err
 	})
 	if err != nil {
