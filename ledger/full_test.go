@@ -3,7 +3,6 @@ package ledger_test
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,31 +12,6 @@ import (
 	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/ledger/journal"
 )
-
-// ballast fills a directory's disk to the last byte.
-func ballast(t *testing.T, dir string) (remove func()) {
-	t.Helper()
-	name := filepath.Join(dir, "ballast")
-	f, err := os.Create(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for _, size := range []int{1 << 20, 4096, 1} {
-		for chunk := make([]byte, size); err == nil; {
-			_, err = f.Write(chunk)
-		}
-		if !durable.IsFull(err) {
-			t.Fatal(err)
-		}
-		err = nil
-	}
-	return func() {
-		if err := os.Remove(name); err != nil {
-			t.Error(err)
-		}
-	}
-}
 
 // A real disk fills up while calls are under way: no further call is made, those under way get their ends, everything that
 // only reads answers, and when there is room calls go on by themselves.
@@ -58,7 +32,7 @@ func TestFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	remove := ballast(t, filepath.Dir(dir))
+	remove := durabletest.Fill(t, filepath.Dir(dir))
 	var err error
 	for err == nil && len(under) < 100_000 {
 		err = reserve()

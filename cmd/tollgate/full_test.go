@@ -2,11 +2,9 @@ package main
 
 import (
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/tollgate/tollgate/internal/durable"
 	"github.com/tollgate/tollgate/internal/durabletest"
 )
 
@@ -27,8 +25,7 @@ func TestFullDiskRefusesCallsAndAnswersQuestions(t *testing.T) {
 	if status, body := read("/api/v1/calls"); status != 200 || !strings.Contains(body, "llm.chat") {
 		t.Fatalf("before: %d %s", status, body)
 	}
-	ballast := filepath.Join(r.inForce().Data, "ballast")
-	fill(t, ballast)
+	remove := durabletest.Fill(t, r.inForce().Data)
 	// A segment takes its room some thousand calls ahead.
 	status, body := 200, ""
 	for calls := 0; status == 200; calls++ {
@@ -55,29 +52,8 @@ func TestFullDiskRefusesCallsAndAnswersQuestions(t *testing.T) {
 			t.Errorf("%s: %d %.300s", path, status, body)
 		}
 	}
-	if err := os.Remove(ballast); err != nil {
-		t.Fatal(err)
-	}
+	remove()
 	if status := r.chat(t, devKey, "demo/demo"); status != 200 {
 		t.Errorf("when room was made: %d", status)
-	}
-}
-
-// fill writes a file until its disk is full.
-func fill(t *testing.T, name string) {
-	t.Helper()
-	f, err := os.Create(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for _, size := range []int{1 << 20, 4096, 1} {
-		for chunk := make([]byte, size); err == nil; {
-			_, err = f.Write(chunk)
-		}
-		if !durable.IsFull(err) {
-			t.Fatal(err)
-		}
-		err = nil
 	}
 }
