@@ -37,12 +37,24 @@ func (t *Tokens) numbers(text string) string {
 	return out.String() + text[at:]
 }
 
-// number replaces what a run of digits is, or the cards that are in it.
+// number replaces what a run of digits is, or the cards that are in it and what is beside them.
 func (t *Tokens) number(run string) string {
-	if from, to, number := findCard(run); number != "" {
-		before, after := run[:from], run[to:]
-		return t.rest(before) + t.Of("card", number) + t.rest(after)
+	from, to, card := findCard(run)
+	if card == "" {
+		return t.single(run)
 	}
+	var out strings.Builder
+	for card != "" {
+		out.WriteString(t.rest(run[:from]))
+		out.WriteString(t.Of("card", card))
+		run = run[to:]
+		from, to, card = findCard(run)
+	}
+	return out.String() + t.rest(run)
+}
+
+// single replaces a run of digits without a card if it is one number.
+func (t *Tokens) single(run string) string {
 	number := onlyDigits(run)
 	switch {
 	case date.MatchString(run), address.MatchString(run):
@@ -57,14 +69,14 @@ func (t *Tokens) number(run string) string {
 	return run
 }
 
-// rest is number for what is beside a card, if it is long enough to be anything.
+// rest is single for what is beside a card, if it is long enough to be anything.
 func (t *Tokens) rest(run string) string {
 	trimmed := strings.Trim(run, " ./()-")
 	if len(onlyDigits(trimmed)) < phoneDigitsMin {
 		return run
 	}
 	i := strings.Index(run, trimmed)
-	return run[:i] + t.number(trimmed) + run[i+len(trimmed):]
+	return run[:i] + t.single(trimmed) + run[i+len(trimmed):]
 }
 
 func onlyDigits(text string) string {
@@ -76,23 +88,36 @@ func onlyDigits(text string) string {
 	}, text)
 }
 
-// findCard finds the number of a payment card in a run of digits: whole groups of it whose check digit holds.
+// findCard finds the number of a payment card in a run of digits: whole groups of it whose check digit holds, as many as can
+// be. A run may be a table of megabytes, so no more is looked at from one group on than a card has.
 func findCard(run string) (from, to int, number string) {
-	for from = 0; from < len(run); from++ {
+	for from = range len(run) {
 		if !isDigit(run, from) || isDigit(run, from-1) || run[from] < '2' || run[from] > '6' {
 			continue // cards begin with 2 to 6
 		}
-		for to = len(run); to > from; to-- {
-			if !isDigit(run, to-1) || isDigit(run, to) {
-				continue
-			}
-			number = onlyDigits(run[from:to])
-			if n := len(number); n >= cardDigitsMin && n <= cardDigitsMax && luhn(number) {
-				return from, to, number
-			}
+		if to, number = cardAt(run, from); number != "" {
+			return from, to, number
 		}
 	}
 	return 0, 0, ""
+}
+
+// cardAt is the end and the number of the longest card that begins at a group of a run; "": none does.
+func cardAt(run string, from int) (to int, number string) {
+	seen := make([]byte, 0, cardDigitsMax)
+	for i := from; i < len(run); i++ {
+		if !isDigit(run, i) {
+			continue
+		}
+		if len(seen) == cardDigitsMax {
+			break
+		}
+		seen = append(seen, run[i])
+		if len(seen) >= cardDigitsMin && !isDigit(run, i+1) && luhn(string(seen)) {
+			to, number = i+1, string(seen)
+		}
+	}
+	return to, number
 }
 
 func isDigit(text string, i int) bool {
