@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/tollgate/tollgate/internal/dial"
 	"github.com/tollgate/tollgate/internal/edge"
@@ -23,8 +24,13 @@ const (
 	Lost
 )
 
-// pieceBytes is how much of an answer is passed on at a time.
-const pieceBytes = 32 << 10
+const (
+	// pieceBytes is how much of an answer is passed on at a time.
+	pieceBytes = 32 << 10
+	// writeWithin bounds how long a piece may take to be written: a client that does not read is given up, as one is that
+	// came to the right replica.
+	writeWithin = 30 * time.Second
+)
 
 // Forward has the replica of that name serve r, whose body is given, and passes its answer on to w. When the answer ends
 // before its end, the connection of w is cut: it panics with http.ErrAbortHandler.
@@ -85,9 +91,12 @@ func (n *Net) post(ctx context.Context, r *http.Request, to ID, body []byte) (*h
 	return nil, Gone, errors.New("the replica did not take it: its secret_key or its clock is another, or it is another one by now")
 }
 
-// pass copies an answer piece by piece, each at once.
+// pass copies an answer piece by piece, each at once. The deadline of each is the connection's, so it is taken back for whoever
+// writes on it next.
 func pass(w http.ResponseWriter, from io.Reader) error {
 	out := http.NewResponseController(w)
+	defer func() { _ = out.SetWriteDeadline(time.Time{}) }()
+	_ = out.SetWriteDeadline(time.Now().Add(writeWithin)) // not every writer has one
 	if err := out.Flush(); err != nil {
 		return err
 	}
@@ -95,6 +104,7 @@ func pass(w http.ResponseWriter, from io.Reader) error {
 	for {
 		k, err := from.Read(piece)
 		if k > 0 {
+			_ = out.SetWriteDeadline(time.Now().Add(writeWithin))
 			if _, err := w.Write(piece[:k]); err != nil {
 				return nil // the client is gone, and knows
 			}

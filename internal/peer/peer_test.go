@@ -356,3 +356,37 @@ func FuzzTicket(f *testing.F) {
 		}
 	})
 }
+
+// timedWriter fails a test in which something is written without a deadline.
+type timedWriter struct {
+	*httptest.ResponseRecorder
+	t     *testing.T
+	until time.Time
+}
+
+func (w *timedWriter) SetWriteDeadline(until time.Time) error {
+	w.until = until
+	return nil
+}
+
+func (w *timedWriter) Write(b []byte) (int, error) {
+	if !w.until.After(time.Now()) {
+		w.t.Errorf("%q was written without a deadline", b)
+	}
+	return w.ResponseRecorder.Write(b)
+}
+
+func TestClientThatDoesNotReadIsGivenUp(t *testing.T) {
+	p := newPair(t, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "one")
+		_ = http.NewResponseController(w).Flush()
+		_, _ = io.WriteString(w, "two")
+	})
+	w := &timedWriter{ResponseRecorder: httptest.NewRecorder(), t: t}
+	if o := p.a.Forward(w, httptest.NewRequest(http.MethodGet, "/mcp", nil), ID{'b'}, nil); o != Answered || w.Body.String() != "onetwo" {
+		t.Errorf("%v %q", o, w.Body)
+	}
+	if !w.until.IsZero() {
+		t.Error("the deadline stays on the connection")
+	}
+}
