@@ -79,7 +79,11 @@ func (r *Roster) Address(id ID) (string, bool) {
 	if err := r.look(context.Background()); err != nil {
 		r.log.Warn("the list of replicas could not be read", "err", err)
 	}
-	return r.find(id)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.looked = time.Now() // again: whoever waited behind a database that hangs does not ask it, too
+	address, ok := r.known[id]
+	return address, ok
 }
 
 func (r *Roster) find(id ID) (string, bool) {

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"context"
 	"log/slog"
 	"testing"
 	"time"
@@ -101,5 +102,31 @@ func TestRosterOutlivesItsDatabase(t *testing.T) {
 	b.mu.Unlock()
 	if _, ok := b.Address(ID{1}); ok {
 		t.Error("nobody has an address")
+	}
+}
+
+// While the database hangs, requests for a replica that is not known must not wait for it one after the other.
+func TestRosterAsksAHangingDatabaseOnce(t *testing.T) {
+	url := postgrestest.Database(t)
+	r := join(t, url, "10.0.0.1:1")
+	tx, err := connect(t, url).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
+	if _, err := tx.Exec(t.Context(), "LOCK TABLE replicas_addresses IN ACCESS EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	r.mu.Lock()
+	r.looked = time.Time{}
+	r.mu.Unlock()
+	asked := time.Now()
+	if _, ok := r.Address(ID{1}); ok {
+		t.Error("nobody has an address")
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.looked.Before(asked.Add(askTime)) {
+		t.Errorf("the pause until the next question began %s before this one had ended", asked.Add(askTime).Sub(r.looked))
 	}
 }
