@@ -413,10 +413,11 @@ func (k *Keys) catchUp(ctx context.Context, last *said) error {
 	if err != nil || version == last.version && time.Since(last.at) < sayEvery {
 		return err
 	}
+	now := time.Now() // before: others count this process's silence from when the database was told
 	if err := k.store.applied(ctx, version); err != nil {
 		return err
 	}
-	*last = said{version, time.Now()}
+	*last = said{version, now}
 	return nil
 }
 
