@@ -187,7 +187,8 @@ func (b bound) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // RoundTrip sends one request under p: the same guards as Client without making one. It takes req over and may change its
 // headers. It returns once the answer's header is there and the reservation may be answered (see ledger.Durability). When
-// p dies the exchange is cancelled, whatever context req carries. A request that has left is never sent again.
+// p dies the exchange is cancelled, whatever context req carries. A request that has left is never sent again, but for a
+// GET, which net/http repeats when a used connection breaks: those read lists and streams and cost nothing.
 func (g *Gate) RoundTrip(p *Permit, req *http.Request) (*http.Response, error) {
 	if err := g.mayGo(p, req); err != nil {
 		closeBody(req.Body)
