@@ -168,7 +168,10 @@ func (m *model) do(r *request) *reply {
 
 func (m *model) save(r *request, w *writes) {
 	m.replicas[r.id] = w.me
-	for _, c := range w.caps {
+	for i, c := range w.caps {
+		if slices.ContainsFunc(w.caps[:i], func(o capRow) bool { return o.key == c.key }) {
+			panic("a row is written twice: PostgreSQL refuses that") // the whole exchange
+		}
 		if m.caps[c.key] == nil {
 			m.caps[c.key] = map[string]capRow{}
 		}

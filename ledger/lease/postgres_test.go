@@ -325,3 +325,26 @@ func TestOnPostgreSQLTimeIsTheDatabases(t *testing.T) {
 	}
 	w.stop()
 }
+
+// Everything goes back at an orderly end, in one exchange: slots are named by the replica and by the database.
+func TestOnPostgreSQLALeavingReplicaGivesEverythingBack(t *testing.T) {
+	w := newReal(t, postgrestest.Database(t), 1, true, "50 calls / 1d", "9 concurrent", "50 calls / 1h")
+	w.start()
+	a := w.sites[0]
+	for range 9 {
+		c, err := a.call(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.end(1)
+	}
+	a.stop()
+	db := openDB(t, w.url, true)
+	defer db.Close()
+	var kept, live int
+	err := db.QueryRow(context.Background(), `SELECT count(*) FILTER (WHERE cap <> used + held OR kind = 'slots' AND cap > 0),
+(SELECT count(*) FROM lease_replicas WHERE gone IS NULL) FROM lease_caps`).Scan(&kept, &live)
+	if err != nil || kept > 0 || live > 0 {
+		t.Errorf("%d rows keep something, %d replicas are live: %v", kept, live, err)
+	}
+}

@@ -142,15 +142,26 @@ func settle(s *state, r *request) (reply, writes) {
 	}
 	if r.leave {
 		w.me.gone = s.now
-		for _, c := range s.mine {
-			if c.kind == caps.Slots {
-				w.caps = append(w.caps, s.emptied(c))
-			}
-		}
+		s.freeSlots(&w)
 	}
 	slices.Sort(w.freed)
 	w.freed = slices.Compact(w.freed)
 	return out, w
+}
+
+// freeSlots empties the replica's slots: those of which it said something, and those of which it did not. A row is written
+// once, for a statement may not change one twice.
+func (s *state) freeSlots(w *writes) {
+	for i := range w.caps {
+		if w.caps[i].kind == caps.Slots {
+			w.caps[i] = s.emptied(w.caps[i])
+		}
+	}
+	for _, c := range s.mine {
+		if c.kind == caps.Slots && !slices.ContainsFunc(w.caps, func(o capRow) bool { return o.key == c.key }) {
+			w.caps = append(w.caps, s.emptied(c))
+		}
+	}
 }
 
 // admit says whether the replica may speak.
