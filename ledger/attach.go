@@ -139,10 +139,16 @@ func (l *Ledger) attach(all []*counter) {
 	for _, h := range l.book.open {
 		for _, c := range h.lane.counters {
 			if fresh[c] {
-				c.Add(h.at, h.taken(&c.Limit))
+				c.holds(h)
 			}
 		}
 	}
+}
+
+// holds counts h, a call under way.
+func (c *counter) holds(h *hold) {
+	n := h.taken(&c.Limit)
+	c.add(h.at, n, n)
 }
 
 // attach makes the lane's past and future calls count in c.
@@ -231,7 +237,7 @@ func (l *Ledger) ruleLane(r *ruleLimit, who accountKey, now int64) (*lane, *coun
 	ln.attach(c)
 	for _, h := range l.book.open {
 		if slices.Contains(h.rules, ln) {
-			c.Add(h.at, h.taken(&c.Limit))
+			c.holds(h)
 		}
 	}
 	l.replaceStale(ln, c)

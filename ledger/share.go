@@ -109,8 +109,9 @@ func (l *Ledger) await(ctx context.Context, lack *lack, try func() error) error 
 // add changes by n what a hold of the time at takes of the limit, and by held what is under way of it.
 func (c *counter) add(at, n, held int64) {
 	c.Add(at, n)
+	c.Held += held
 	if c.pool != nil {
-		c.pool.Move(&c.Counter, n, held)
+		c.pool.Move(&c.Counter, n)
 	}
 }
 

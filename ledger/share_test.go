@@ -11,20 +11,26 @@ import (
 )
 
 // timeOf is pools that are shared with nobody: they have the time, and nothing to give.
-type timeOf struct{ now time.Time }
+type timeOf struct {
+	now  time.Time
+	book *caps.Book // of the ledger
+}
 
-func (p *timeOf) Now() time.Time                                                      { return p.now }
-func (p *timeOf) Elapsed() time.Time                                                  { return p.now }
-func (p *timeOf) Alive() error                                                        { return nil }
-func (p *timeOf) Serve(*caps.Book, string, journal.Position, func() journal.Position) {}
-func (p *timeOf) Others() (map[caps.Key]caps.Use, error)                              { return nil, nil }
-func (p *timeOf) Leave()                                                              {}
+func (p *timeOf) Now() time.Time                         { return p.now }
+func (p *timeOf) Elapsed() time.Time                     { return p.now }
+func (p *timeOf) Alive() error                           { return nil }
+func (p *timeOf) Others() (map[caps.Key]caps.Use, error) { return nil, nil }
+func (p *timeOf) Leave()                                 {}
+
+func (p *timeOf) Serve(b *caps.Book, _ string, _ journal.Position, _ func() journal.Position) {
+	p.book = b
+}
 
 // With others a ledger goes by the time that they share. A call that comes with another, of a machine whose clock is wrong,
 // would move the windows of all that come after it.
 func TestSharedLimitsGoByTheSharedTime(t *testing.T) {
 	disk := durabletest.New()
-	l := open(t, ledger.Config{Storage: disk, Pools: &timeOf{noon}})
+	l := open(t, ledger.Config{Storage: disk, Pools: &timeOf{now: noon}})
 	c := toolCall()
 	for _, wrong := range []time.Duration{3 * time.Hour, -3 * time.Hour} {
 		c.Now = noon.Add(wrong)
@@ -51,4 +57,29 @@ func TestSharedLimitsGoByTheSharedTime(t *testing.T) {
 	if entries != 6 {
 		t.Errorf("%d entries", entries)
 	}
+}
+
+// What others are told of a limit knows calls that were under way before the limit was there, and each call once, under
+// however many amounts the limit stands.
+func TestOthersAreToldOfCallsUnderWay(t *testing.T) {
+	pools := &timeOf{now: noon}
+	l := open(t, ledger.Config{Storage: durabletest.New(), Pools: pools})
+	told := func(used, held int64) {
+		t.Helper()
+		changes, _ := pools.book.Plan(true)
+		if len(changes) != 1 || changes[0].Used != used || changes[0].Held != held {
+			t.Errorf("%+v, want %d used, %d held", changes, used, held)
+		}
+		pools.book.Lost(changes)
+	}
+	before, _ := reserve(t, l, toolCall(), nil, ledger.Hold{})
+	other, _ := reserve(t, l, toolCall(), nil, ledger.Hold{})
+	l.SetLimits(at(t, ledger.KeyLevel, "9 calls / 1d", "8 calls / 1d"))
+	told(0, 2)
+	post(t, before, 0)
+	told(1, 1)
+	l.SetLimits(nil)
+	post(t, other, 0)
+	l.SetLimits(at(t, ledger.KeyLevel, "9 calls / 1d", "8 calls / 1d"))
+	told(2, 0)
 }

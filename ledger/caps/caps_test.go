@@ -71,7 +71,8 @@ func newBench(t *testing.T, text string) *bench {
 
 func (x *bench) take(n int64) {
 	x.c.Add(x.now.UnixNano(), n)
-	x.p.Move(x.c, n, n)
+	x.c.Held += n
+	x.p.Move(x.c, n)
 }
 
 // plan is the one change that there is, or nothing.

@@ -75,7 +75,6 @@ type Pool struct {
 	cap        int64 // never more than the database has for us
 	stored     int64 // what the database has, as far as an answer said
 	planned    int64 // cap when the exchange under way was planned
-	held       int64 // by calls under way
 	waiting    int64 // what waiters need in all
 	others     Use   // readings only: what the other replicas reported
 
@@ -185,10 +184,18 @@ func (p *Pool) Fits(c *limits.Counter, n int64) bool {
 	return c.Sum <= p.cap-n
 }
 
-// Move tells the pool that taken changed by n and what calls under way hold by held. A call does it after its counters.
-func (p *Pool) Move(c *limits.Counter, n, held int64) {
+// held is what this replica's calls under way hold. Of those of counters that were taken away nothing is known.
+func (p *Pool) held() int64 {
+	most := int64(0)
+	for _, c := range p.counters {
+		most = max(most, c.Held)
+	}
+	return most
+}
+
+// Move tells the pool that taken changed by n. A call does it after its counters.
+func (p *Pool) Move(c *limits.Counter, n int64) {
 	p.turn(c)
-	p.held += held
 	if n > 0 {
 		p.took += n
 		p.largest = max(p.largest, n)
@@ -290,13 +297,13 @@ func (p *Pool) tick(now time.Time, passed time.Duration) {
 
 // asleep reports whether nothing will be left to say of the pool until it is used again.
 func (p *Pool) asleep(now time.Time) bool {
-	return now.Sub(p.used) >= idleTime && p.held == 0 && p.waiting == 0 && p.cap == p.stored && p.tight.IsZero() && !p.starving &&
+	return now.Sub(p.used) >= idleTime && p.held() == 0 && p.waiting == 0 && p.cap == p.stored && p.tight.IsZero() && !p.starving &&
 		p.told() && (p.cap <= p.taken() || p.kind == Reading) && (p.kind != Sliding || p.taken() == 0)
 }
 
 func (p *Pool) report() report {
 	taken := p.taken()
-	held := min(max(p.held, 0), taken)
+	held := min(p.held(), taken)
 	return report{p.amount, taken - held, held}
 }
 

@@ -14,6 +14,7 @@ type Counter struct {
 	loc   *time.Location
 
 	Sum        int64 // taken in the current window; for concurrent: calls under way
+	Held       int64 // by calls under way, whatever window they count in; its owner's to change
 	start, end int64 // the calendar period, Unix nanoseconds
 
 	width   int64   // of a bucket, nanoseconds; 0: not sliding
