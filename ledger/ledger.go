@@ -188,7 +188,7 @@ func prepare(cfg Config) (*Ledger, error) {
 		kept:     make(chan struct{}),
 	}
 	if cfg.Pools != nil {
-		l.shared = caps.NewBook(&l.mu, l.tick, cfg.Pools.Elapsed)
+		l.shared = caps.NewBook(&l.mu, l.tick, cfg.Pools.Elapsed, l.meet)
 	}
 	l.digests = digest.New(cfg.DigestKey)
 	// An error means that the disk fails, which the calls of those who have a key tell louder.

@@ -148,6 +148,23 @@ func (l *Ledger) share(all []*counter) {
 	l.shared.Settled()
 }
 
+// meet binds the counters that are bound to no pool yet and that the database knows from before: what they limit to now
+// counts for the others at once, not when the first call comes. The caller holds mu.
+func (l *Ledger) meet() {
+	now := l.tick()
+	for _, list := range l.counters {
+		for _, c := range list {
+			if c.pool != nil {
+				continue
+			}
+			c.Advance(now)
+			if name := c.poolName(); l.shared.Met(name, &c.Counter) {
+				c.pool = l.shared.Bind(name, &c.Counter)
+			}
+		}
+	}
+}
+
 // replaceStale makes c, new in a rule's lane, the counter of its pool, in the place of those that the rule lays no more.
 // The caller holds mu.
 func (l *Ledger) replaceStale(ln *lane, c *counter) {

@@ -15,6 +15,7 @@ type Book struct {
 	clock func() int64     // the time that windows go by, Unix nanoseconds
 	now   func() time.Time // the machine's, of which only the monotonic part is used
 	kick  func()           // wakes the exchange; it must not block
+	meet  func()           // binds the counters whose pools the database turned out to know
 
 	pools map[string]*Pool
 	known map[Key]Have // what the database has for us in pools that are not met yet
@@ -29,10 +30,11 @@ type Book struct {
 	waiters  int
 }
 
-// NewBook makes an empty book guarded by mu. clock is the time that windows go by, now the machine's.
-func NewBook(mu sync.Locker, clock func() int64, now func() time.Time) *Book {
+// NewBook makes an empty book guarded by mu. clock is the time that windows go by, now the machine's. meet is called with
+// the lock held when pools became known from the database: it binds the counters that have been Met now.
+func NewBook(mu sync.Locker, clock func() int64, now func() time.Time, meet func()) *Book {
 	return &Book{
-		mu: mu, clock: clock, now: now, kick: func() {},
+		mu: mu, clock: clock, now: now, meet: meet, kick: func() {},
 		pools: map[string]*Pool{}, known: map[Key]Have{}, round: make(chan struct{}),
 	}
 }

@@ -63,7 +63,7 @@ type bench struct {
 
 func newBench(t *testing.T, text string) *bench {
 	x := &bench{now: time.Date(2026, 11, 14, 12, 0, 0, 0, time.UTC)}
-	x.b = caps.NewBook(&x.mu, func() int64 { return x.now.UnixNano() }, func() time.Time { return x.now })
+	x.b = caps.NewBook(&x.mu, func() int64 { return x.now.UnixNano() }, func() time.Time { return x.now }, func() {})
 	x.c = limits.NewCounter(*parse(t, text), x.now.UnixNano(), time.UTC)
 	x.p = x.b.Bind("pool", x.c)
 	return x

@@ -285,6 +285,7 @@ func (b *Book) Restore(have map[Key]Have, gone bool) (lost []Key) {
 		}
 		p.wakeUp()
 	}
+	b.meet()
 	return lost
 }
 

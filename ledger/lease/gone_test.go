@@ -28,7 +28,7 @@ func TestThatItWasGoneMayNotBeHeard(t *testing.T) {
 	var mu sync.Mutex
 	c := newClient(unanswered{}, durabletest.New(), machine{time.Now()}, time.Second, quiet)
 	c.joined, c.end = true, func() journal.Position { return journal.Position{} }
-	c.book = caps.NewBook(&mu, func() int64 { return 0 }, time.Now)
+	c.book = caps.NewBook(&mu, func() int64 { return 0 }, time.Now, func() {})
 	p := c.book.Bind("pool", limits.NewCounter(limit, 0, time.UTC))
 	changes, _ := c.book.Plan(true)
 	c.book.Answer(changes, []caps.Result{{Key: p.Key(), Cap: 50}}, nil)

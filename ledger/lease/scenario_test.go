@@ -553,3 +553,21 @@ func TestAReplicaThatMakesNoCallsKeepsNoneFromOthers(t *testing.T) {
 		a.want("all of it", 10)
 	})
 }
+
+// A limit is raised by restarts. A replica that was refused once, and makes no calls any more, does not keep the others at
+// what the limit was.
+func TestALimitThatWasRaisedByARestartIsRaisedForAll(t *testing.T) {
+	scene(t, 2, []string{"10 calls / 1d"}, func(w *world) {
+		a, b := w.sites[0], w.sites[1]
+		a.want("all of it", 10)
+		b.want("nothing", 0)
+		w.limits = limitsOf(t, "20 calls / 1d")
+		for _, s := range w.sites {
+			s.stop()
+			s.start()
+			s.joined()
+		}
+		time.Sleep(2 * time.Second)
+		a.want("what was added", 10)
+	})
+}
