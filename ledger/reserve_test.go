@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tollgate/tollgate/internal/durable"
 	"github.com/tollgate/tollgate/internal/durabletest"
@@ -663,4 +664,33 @@ func TestLongTextsAreCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	checked(t, l, disk)
+}
+
+// A text of a caller's that is no UTF-8 stands in entries as text all the same, so that everything made from them agrees: the
+// balances as they are stored, and the strings of the journal's schema.
+func TestTextsThatAreNoUTF8(t *testing.T) {
+	disk := durabletest.New()
+	l := open(t, ledger.Config{Storage: disk})
+	for _, target := range []string{"file:///\xff\xfe", strings.Repeat("\x80", 5000), strings.Repeat("x", 1023) + "ä", "plain"} {
+		c := toolCall()
+		c.Action, c.Target = policy.ResourceRead, target
+		r, _ := reserve(t, l, c, nil, ledger.Hold{})
+		post(t, r, 1)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ledger.CheckStorage(disk); err != nil {
+		t.Error(err)
+	}
+	r := ledger.NewReader(disk, journal.Position{})
+	defer r.Close()
+	for e, err := range r.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Kind == ledger.Reserved && (!utf8.ValidString(e.Target) || e.Target == "" || len(e.Target) > 1024) {
+			t.Errorf("%q", e.Target)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -85,15 +86,20 @@ func whoOf(p *policy.Principal, user string) Who {
 // longer is cut, and two that agree so far are one to limits.
 const textBytesMax = 1024
 
+// clip is s as entries have it: short, and UTF-8, for it goes on as JSON and as a string of Protocol Buffers, in which
+// other bytes would become others.
 func clip(s string) string {
-	if len(s) <= textBytesMax {
+	if len(s) > textBytesMax {
+		n := textBytesMax
+		for n > textBytesMax-utf8.UTFMax && !utf8.RuneStart(s[n]) {
+			n--
+		}
+		s = s[:n]
+	}
+	if utf8.ValidString(s) {
 		return s
 	}
-	n := textBytesMax
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n]
+	return strings.ToValidUTF8(s, "?") // no longer than it was
 }
 
 // principalOf is w as calls have it.
