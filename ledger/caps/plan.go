@@ -130,7 +130,7 @@ func (p *Pool) plan(now time.Time) (Change, bool) {
 	case tight:
 		p.cap = min(p.cap, taken)
 	case room > p.waiting+hoardShare*ahead:
-		p.cap = taken + p.waiting + ahead
+		p.cap = min(p.cap, taken+p.waiting+ahead) // never raised here, also where rates are absurd
 	}
 	room := p.cap - taken
 	c := Change{Key: p.Key(), Kind: p.kind, End: p.end, Window: p.window, Amount: p.amount, Keep: max(p.cap, taken)}

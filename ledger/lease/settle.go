@@ -6,6 +6,7 @@ import (
 
 	"github.com/tollgate/tollgate/ledger/caps"
 	"github.com/tollgate/tollgate/ledger/journal"
+	"github.com/tollgate/tollgate/ledger/limits"
 )
 
 const (
@@ -233,7 +234,7 @@ func (s *state) change(r *request, c *caps.Change, w *writes) caps.Result {
 			continue
 		}
 		g.rows = append(g.rows, o)
-		g.sum += o.cap
+		g.sum = limits.AddSat(g.sum, o.cap)
 		if !o.gone {
 			g.amount = min(g.amount, o.amount)
 		}
@@ -275,7 +276,7 @@ func (g *grant) starvedBy() string {
 func (g *grant) decide() caps.Result {
 	c := g.change
 	out := caps.Result{Key: c.Key, Cap: c.Keep, Tight: g.starvedBy() != ""}
-	left := g.amount - g.sum - c.Keep
+	left := limits.AddSat(g.amount, -limits.AddSat(g.sum, c.Keep)) // debts may be absurd
 	if c.End > 0 && g.now.After(time.Unix(0, c.End).Add(lateMax)) {
 		left = 0
 	}

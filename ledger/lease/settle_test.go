@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -32,5 +33,23 @@ func TestALowerAmountOutlivesTheSlots(t *testing.T) {
 				t.Errorf("verdict %d, has %v, rows %+v", got.verdict, got.have, w.caps)
 			}
 		})
+	}
+}
+
+// What calls took may be absurd, for upstreams say it. Sums of it leave nothing, however many replicas have it.
+func TestNothingIsLeftBesideAbsurdDebts(t *testing.T) {
+	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	key := caps.Key{Limit: "l"}
+	me := replicaRow{id: "r", incarnation: "i", token: "t", seen: now}
+	row := capRow{key: key, kind: caps.Sliding, amount: 100, cap: math.MaxInt64, used: math.MaxInt64}
+	a, b := row, row
+	a.replica, b.replica = "a", "b"
+	for _, keep := range []int64{0, math.MaxInt64} {
+		s := &state{now: now, me: &me, live: 3, pools: map[caps.Key]*poolRow{key: {key: key}}, caps: map[caps.Key][]capRow{key: {a, b}}}
+		change := caps.Change{Key: key, Kind: caps.Sliding, Amount: 100, Keep: keep, Need: 5, Want: 50}
+		got, _ := settle(s, &request{id: "r", incarnation: "i", tokens: []string{"t"}, changes: []caps.Change{change}})
+		if got.verdict != done || got.results[0].Cap != keep || got.results[0].Left != 0 {
+			t.Errorf("with %d: %+v", keep, got.results)
+		}
 	}
 }
