@@ -22,6 +22,14 @@ var growing = []string{
 // numbering are the members that say which of several texts a piece belongs to.
 var numbering = []string{"index", "output_index", "content_index", "summary_index", "item_id"}
 
+const (
+	// placeBytesMax bounds how a place in an event is spelt: those of models have some tens. Each text in a long one would
+	// repeat it.
+	placeBytesMax = 1024
+	// joinedBytesMax bounds what a stream comes to, places and texts, which may be more than the stream itself.
+	joinedBytesMax = partBytesMax
+)
+
 // isEvents reports whether text is a stream of server-sent events.
 func isEvents(text []byte) bool {
 	return !isJSON(text) && (bytes.HasPrefix(text, []byte("data:")) || bytes.HasPrefix(text, []byte("event:")) || bytes.Contains(text, []byte("\ndata:")))
@@ -31,10 +39,13 @@ func isEvents(text []byte) bool {
 type joined struct {
 	order []string
 	texts map[string]*strings.Builder
+	bytes int  // of places and texts, with those that were replaced
+	cut   bool // there was more
 }
 
 // joinEvents writes a stream as one JSON object: each text under its place, with those that grow put together and of the
-// others the last. It reports false when the stream ends within an event or has one that is no JSON: the rest is left out.
+// others the last. It reports false when the stream ends within an event, has one that is no JSON, or comes to more than is
+// kept: the rest is left out.
 func joinEvents(stream []byte) (out []byte, whole bool) {
 	j := joined{texts: map[string]*strings.Builder{}}
 	events := sse.NewReader(bytes.NewReader(stream), len(stream)+1)
@@ -42,7 +53,7 @@ func joinEvents(stream []byte) (out []byte, whole bool) {
 	for {
 		e, err := events.Next()
 		if err != nil {
-			return j.object(), whole && errors.Is(err, io.EOF) && len(e.Raw) == 0
+			return j.object(), whole && !j.cut && errors.Is(err, io.EOF) && len(e.Raw) == 0
 		}
 		if len(e.Data) == 0 || string(e.Data) == "[DONE]" {
 			continue
@@ -60,6 +71,10 @@ func joinEvents(stream []byte) (out []byte, whole bool) {
 
 // add takes the texts of a value that stands at a place, in a member of this name.
 func (j *joined) add(at, name string, v any) {
+	if len(at) > placeBytesMax || j.bytes > joinedBytesMax {
+		j.cut = true
+		return
+	}
 	switch v := v.(type) {
 	case map[string]any:
 		for _, n := range numbering {
@@ -84,24 +99,26 @@ func (j *joined) add(at, name string, v any) {
 			j.add(at+place, name, item)
 		}
 	case string:
-		b := j.texts[at]
-		if b == nil {
-			b = &strings.Builder{}
-			j.texts[at] = b
-			j.order = append(j.order, at)
-		}
-		if !slices.Contains(growing, name) {
-			b.Reset()
-		}
-		b.WriteString(v)
+		j.write(at, v, slices.Contains(growing, name))
 	case json.Number:
-		b := &strings.Builder{}
-		b.WriteString(v.String())
-		if j.texts[at] == nil {
-			j.order = append(j.order, at)
-		}
-		j.texts[at] = b
+		j.write(at, v.String(), false)
 	}
+}
+
+// write takes a text: behind what stands at its place when that grows, else instead of it.
+func (j *joined) write(at, text string, grows bool) {
+	b := j.texts[at]
+	if b == nil {
+		b = &strings.Builder{}
+		j.texts[at] = b
+		j.order = append(j.order, at)
+		j.bytes += len(at)
+	}
+	if !grows {
+		b.Reset()
+	}
+	b.WriteString(text)
+	j.bytes += len(text)
 }
 
 func plainText(v any) string {

@@ -5,9 +5,10 @@ import "strconv"
 // mediaCharsMin is the length of a run of base64 from which it is left out: no word or key is as long, every picture is.
 const mediaCharsMin = 2048
 
-// withoutMedia is text without its long runs of base64, at most bytesMax of it, in memory of its own.
+// withoutMedia is text without its long runs of base64, at most bytesMax of it, in memory of its own: not in as much as
+// the text has with them, since it waits in the queue and counts there by its length.
 func withoutMedia(text []byte, bytesMax int) part {
-	out := make([]byte, 0, min(len(text), bytesMax))
+	var out []byte
 	for len(text) > 0 {
 		n, media := nextRun(text)
 		piece := text[:n]

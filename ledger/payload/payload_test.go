@@ -267,6 +267,45 @@ func TestLargePayloadsAreCutAndMediaLeftOut(t *testing.T) {
 	}
 }
 
+// What waits in the queue counts by its length, so it must not have more memory than that.
+func TestWhatMediaTookIsNotHeld(t *testing.T) {
+	got := withoutMedia([]byte(`{"image":"`+strings.Repeat("A", 1<<20)+`"}`), partBytesMax)
+	if c := cap(got.text); c > mediaCharsMin {
+		t.Errorf("%d bytes are kept for a text of %d", c, len(got.text))
+	}
+}
+
+func TestBatchIsBoundInBytes(t *testing.T) {
+	w := open(t, nil)
+	w.SetRules(everything(Full), 0)
+	for range 8 {
+		w.call(t, "", `{}`, strings.Repeat(".", partBytesMax))
+	}
+	if n := len(w.batch(<-w.queue)); n != 4 {
+		t.Errorf("%d payloads of 2 MB are one batch", n)
+	}
+}
+
+// Each text of an event says where it stands, and an upstream chooses how long that is.
+func TestJoinedStreamIsBound(t *testing.T) {
+	for name, event := range map[string]string{
+		"long places": `{"` + strings.Repeat("a", 100_000) + `":["` + strings.Repeat(`b","`, 1000) + `"]}`,
+		"many places": `{"` + strings.Repeat("a", 1000) + `":["` + strings.Repeat(`b","`, 10_000) + `"]}`,
+		"many texts":  `{"content":["` + strings.Repeat(`b","`, 10_000) + `"]}`,
+	} {
+		out, whole := joinEvents([]byte("data: " + event + "\n\n"))
+		if name == "many texts" {
+			if !whole {
+				t.Errorf("%s: it is cut", name)
+			}
+			continue
+		}
+		if len(out) > partBytesMax+partBytesMax/10 || whole {
+			t.Errorf("%s: %d bytes come to %d, whole %t", name, len(event), len(out), whole)
+		}
+	}
+}
+
 func TestRulesOfModes(t *testing.T) {
 	tools, models := Route{policy.Tools, "x"}, Route{policy.Models, "x"}
 	for name, tt := range map[string]struct {

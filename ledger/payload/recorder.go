@@ -21,6 +21,9 @@ import (
 const (
 	// batchMax is how many payloads are stored in one transaction.
 	batchMax = 64
+	// batchBytes is where a batch ends: what is in it is in memory twice more, and is stored within the time of a
+	// transaction by a slow line, too.
+	batchBytes = 8 << 20
 	// storeGap is the pause before storing is tried again that failed. The queue fills meanwhile.
 	storeGap = time.Second
 	// sweepGap is how often what is past its retention is deleted.
@@ -126,11 +129,11 @@ func (r *Recorder) Run(ctx context.Context) {
 
 // batch is p and what is behind it in the queue.
 func (r *Recorder) batch(p *captured) []*captured {
-	all := []*captured{p}
-	for len(all) < batchMax {
+	all, held := []*captured{p}, p.held
+	for len(all) < batchMax && held < batchBytes {
 		select {
 		case p := <-r.queue:
-			all = append(all, p)
+			all, held = append(all, p), held+p.held
 		default:
 			return all
 		}
