@@ -101,7 +101,8 @@ func (s store) sweep(ctx context.Context, before time.Time) (calls int, err erro
 	return s.remove(ctx, "at < ?", before.UnixMilli())
 }
 
-// remove deletes the rows that a condition with one argument names, by and by, and returns of how many calls they were.
+// remove deletes the rows that a condition with one argument names, by and by, and returns of how many calls they were. The
+// log is emptied in any case, as it may not have been the last time.
 func (s store) remove(ctx context.Context, condition string, arg any) (calls int, err error) {
 	for {
 		var some [][]byte
@@ -125,9 +126,6 @@ func (s store) remove(ctx context.Context, condition string, arg any) (calls int
 			return calls, err
 		}
 		calls += len(some)
-	}
-	if calls == 0 {
-		return 0, nil
 	}
 	return calls, s.db.Scrub(ctx)
 }

@@ -119,7 +119,7 @@ func (s *Subjects) Hold(ctx context.Context, id string, held bool) error {
 }
 
 // Erase destroys what is known of a subject: its name and its data key. ErrHeld while it is on hold; ErrErased, ErrUnknown.
-// After an error that is none of these it may be erased or not; to erase it again tells.
+// After an error that is none of these it may be erased or not: to erase it again tells, and ends what was not ended.
 func (s *Subjects) Erase(ctx context.Context, id string) error {
 	s.learning.Lock()
 	done, err := s.store.erase(ctx, id, s.cfg.Now())

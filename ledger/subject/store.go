@@ -118,7 +118,8 @@ func (s store) hold(ctx context.Context, id string, held bool) (bool, error) {
 	return changed > 0, err
 }
 
-// erase deletes a subject that is not held and notes that it did; it reports whether there was one.
+// erase deletes a subject that is not held and notes that it did; it reports whether there was one. The log is emptied in
+// any case: when that failed after a deletion, to erase again makes up for it.
 func (s store) erase(ctx context.Context, id string, now time.Time) (done bool, err error) {
 	err = s.db.Tx(ctx, func(ctx context.Context, tx *tables.Tx) error {
 		n, err := tx.Exec(ctx, "DELETE FROM subjects WHERE id = ? AND held = 0", id)
@@ -132,10 +133,10 @@ func (s store) erase(ctx context.Context, id string, now time.Time) (done bool, 
 		_, err = tx.Exec(ctx, "INSERT INTO subjects_erased (id, erased, version) VALUES (?, ?, ?)", id, now.UnixMilli(), version)
 		return err
 	})
-	if err != nil || !done {
+	if err != nil {
 		return false, err
 	}
-	return true, s.db.Scrub(ctx)
+	return done, s.db.Scrub(ctx)
 }
 
 // erased says when a pseudonym was erased.

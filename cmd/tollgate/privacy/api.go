@@ -1,6 +1,7 @@
 package privacy
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -245,6 +246,9 @@ type Erased struct {
 func (a *API) erase(r *http.Request, ask Ask) (e Erased, err error) {
 	ctx := r.Context()
 	s, err := a.find(ctx, ask)
+	if errors.Is(err, subject.ErrErased) {
+		return a.finish(ctx, cmp.Or(ask.Subject, ask.Key), err)
+	}
 	if err == nil {
 		err = said(ask.Reason, false, userName(s.ID, map[string]string{s.ID: s.Name}))
 	}
@@ -281,6 +285,20 @@ func (a *API) erase(r *http.Request, ask Ask) (e Erased, err error) {
 		e.Notes = a.remains(ctx, s.Name)
 	}
 	return e, nil
+}
+
+// finish ends an erasure that failed, or was cut off, after the subject itself was erased. Without anything left to do the
+// answer is that it was erased before.
+func (a *API) finish(ctx context.Context, id string, before error) (Erased, error) {
+	e := Erased{Subject: id}
+	if err := a.Subjects.Erase(ctx, id); !errors.Is(err, subject.ErrErased) {
+		return e, err
+	}
+	var err error
+	if e.Payloads, err = a.Payloads.Forget(ctx, id); err == nil && e.Payloads == 0 {
+		err = before
+	}
+	return e, err
 }
 
 // remains says where a user's name may still stand.

@@ -346,6 +346,16 @@ func TestErasureLeavesNothing(t *testing.T) {
 			t.Errorf("%q", acts)
 		}
 
+		// What came between an erasure and its end is made up for when it is asked again.
+		bo := "bo@example.org"
+		o.call(bo)
+		left := must(o.part.Lookup(ctx, bo))
+		if err := o.part.Subjects.Erase(ctx, left); err != nil {
+			t.Fatal(err)
+		}
+		o.want(200, `"payloads":1`, "/api/v1/subjects/erase", `{"subject":"`+left+`"}`)
+		o.want(422, "was erased", "/api/v1/subjects/erase", `{"subject":"`+left+`"}`)
+
 		// He may call again, and is somebody else.
 		o.call(person)
 		if again := must(o.part.Lookup(ctx, person)); again == ann || !strings.HasPrefix(again, "u_") {
