@@ -10,7 +10,7 @@ import (
 )
 
 // Subjects gives people the pseudonyms under which they stand in entries, so that a name can be forgotten while the
-// entries stay as they are; *subject.Store is one. Names stand nowhere in a journal, a checkpoint or the index.
+// entries stay as they are; *subject.Subjects is one. Names stand nowhere in a journal, a checkpoint or the index.
 type Subjects interface {
 	// Pseudonym is what stands for the user of this name; at first sight one is made and stored. It is asked on every
 	// call's path and answers for those it knows without waiting. An error forbids the call.

@@ -54,7 +54,7 @@ func Groups() []string {
 	return []string{"customer", "team", "key", "key_id", "user", "model", "provider", "tool", "server", "action", "upstream", "target", "hour", "day", "month"}
 }
 
-// Usage store.Sums up use between f's From and To, which count in whole hours (UTC), for the calls that f's fields of principal,
+// Usage sums up use between f's From and To, which count in whole hours (UTC), for the calls that f's fields of principal,
 // action, upstream and target match, grouped by some of Groups. Groups of time come in their order; else the most costly
 // group comes first, and a page that is asked for while use goes on may have a group again that has moved.
 //
@@ -130,7 +130,7 @@ func spell(values, by []string) {
 	}
 }
 
-// uses reads the rows of a usage query: the groups, then the store.Sums.
+// uses reads the rows of a usage query: the groups, then the sums.
 func (ix *Index) uses(ctx context.Context, text string, args []any, by []string) ([]store.Use, error) {
 	rows, err := ix.engine.Query(ctx, text, args...)
 	if err != nil {

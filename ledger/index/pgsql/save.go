@@ -33,7 +33,7 @@ FROM unnest(CAST($2 AS bigint[]), CAST($3 AS uuid[]), CAST($4 AS smallint[]), CA
 	updateEnds = `UPDATE index_calls AS c SET kind = e.kind, outcome = CASE e.outcome WHEN '' THEN c.outcome ELSE e.outcome END,
   entries = c.entries || e.entries
 FROM unnest(CAST($1 AS uuid[]), CAST($2 AS smallint[]), CAST($3 AS text[]), CAST($4 AS bytea[])) AS e (id, kind, outcome, entries)
-WHERE c.id = e.id AND c.kind = 2 AND c.At >= $5 AND c.At < $6 RETURNING c.id, c.At`
+WHERE c.id = e.id AND c.kind = 2 AND c.at >= $5 AND c.at < $6 RETURNING c.id, c.at`
 
 	addUsage = `INSERT INTO index_%s AS u (hour, lane, calls, denied, failed, cost, estimated, tokens, input, output)
 SELECT hour, lane, calls, denied, failed, cost, estimated, tokens, input, output

@@ -44,50 +44,37 @@ CREATE TABLE calls (
 CREATE INDEX calls_id ON calls (id);
 CREATE INDEX calls_trace ON calls (block, trace) WHERE trace IS NOT NULL;
 CREATE INDEX calls_parent ON calls (parent) WHERE parent IS NOT NULL;
-CREATE TABLE usage (
-  hour INTEGER NOT NULL,
-  lane INTEGER NOT NULL,
-  calls INTEGER NOT NULL, denied INTEGER NOT NULL, failed INTEGER NOT NULL,
-  cost INTEGER NOT NULL, estimated INTEGER NOT NULL, tokens INTEGER NOT NULL, input INTEGER NOT NULL, output INTEGER NOT NULL,
-  PRIMARY KEY (hour, lane)
-) WITHOUT ROWID;
+CREATE TABLE usage ` + rollup + `;
 CREATE TABLE cursor (position TEXT NOT NULL, number INTEGER NOT NULL);
 INSERT INTO cursor VALUES ('{}', 0);
 `
 
+// rollup is what a table of use has, whatever it is summed up by.
+const rollup = `(
+  hour INTEGER NOT NULL, lane INTEGER NOT NULL,
+  calls INTEGER NOT NULL, denied INTEGER NOT NULL, failed INTEGER NOT NULL,
+  cost INTEGER NOT NULL, estimated INTEGER NOT NULL, tokens INTEGER NOT NULL, input INTEGER NOT NULL, output INTEGER NOT NULL,
+  PRIMARY KEY (hour, lane)
+) WITHOUT ROWID`
+
+// sums are those of several rows of use.
+const sums = `sum(calls), sum(denied), sum(failed), sum(cost), sum(estimated), sum(tokens), sum(input), sum(output)`
+
 // rollups makes version 4 of version 3: roll-ups by day, the last sequence of each writer, and the index by lane and
 // those of calls that did not simply go well. A principal alone and a target alone are lanes, too.
 const rollups = `
-CREATE TABLE usage_days (
-  hour INTEGER NOT NULL, lane INTEGER NOT NULL,
-  calls INTEGER NOT NULL, denied INTEGER NOT NULL, failed INTEGER NOT NULL,
-  cost INTEGER NOT NULL, estimated INTEGER NOT NULL, tokens INTEGER NOT NULL, input INTEGER NOT NULL, output INTEGER NOT NULL,
-  PRIMARY KEY (hour, lane)
-) WITHOUT ROWID;
-CREATE TABLE usage_who (
-  hour INTEGER NOT NULL, lane INTEGER NOT NULL,
-  calls INTEGER NOT NULL, denied INTEGER NOT NULL, failed INTEGER NOT NULL,
-  cost INTEGER NOT NULL, estimated INTEGER NOT NULL, tokens INTEGER NOT NULL, input INTEGER NOT NULL, output INTEGER NOT NULL,
-  PRIMARY KEY (hour, lane)
-) WITHOUT ROWID;
-CREATE TABLE usage_what (
-  hour INTEGER NOT NULL, lane INTEGER NOT NULL,
-  calls INTEGER NOT NULL, denied INTEGER NOT NULL, failed INTEGER NOT NULL,
-  cost INTEGER NOT NULL, estimated INTEGER NOT NULL, tokens INTEGER NOT NULL, input INTEGER NOT NULL, output INTEGER NOT NULL,
-  PRIMARY KEY (hour, lane)
-) WITHOUT ROWID;
+CREATE TABLE usage_days ` + rollup + `;
+CREATE TABLE usage_who ` + rollup + `;
+CREATE TABLE usage_what ` + rollup + `;
 INSERT OR IGNORE INTO lanes (customer, team, key, key_id, user, action, upstream, target)
   SELECT DISTINCT customer, team, key, key_id, user, '', '', '' FROM lanes;
 INSERT OR IGNORE INTO lanes (customer, team, key, key_id, user, action, upstream, target)
   SELECT DISTINCT '', '', '', '', '', action, upstream, target FROM lanes;
-INSERT INTO usage_days SELECT hour - hour % 24, lane, sum(calls), sum(denied), sum(failed), sum(cost), sum(estimated),
-  sum(tokens), sum(input), sum(output) FROM usage GROUP BY 1, 2;
-INSERT INTO usage_who SELECT d.hour, w.lane, sum(calls), sum(denied), sum(failed), sum(cost), sum(estimated),
-  sum(tokens), sum(input), sum(output) FROM usage_days d JOIN lanes l ON l.lane = d.lane JOIN lanes w
+INSERT INTO usage_days SELECT hour - hour % 24, lane, ` + sums + ` FROM usage GROUP BY 1, 2;
+INSERT INTO usage_who SELECT d.hour, w.lane, ` + sums + ` FROM usage_days d JOIN lanes l ON l.lane = d.lane JOIN lanes w
   ON (w.customer, w.team, w.key, w.key_id, w.user, w.action, w.upstream, w.target) = (l.customer, l.team, l.key, l.key_id, l.user, '', '', '')
   GROUP BY 1, 2;
-INSERT INTO usage_what SELECT d.hour, w.lane, sum(calls), sum(denied), sum(failed), sum(cost), sum(estimated),
-  sum(tokens), sum(input), sum(output) FROM usage_days d JOIN lanes l ON l.lane = d.lane JOIN lanes w
+INSERT INTO usage_what SELECT d.hour, w.lane, ` + sums + ` FROM usage_days d JOIN lanes l ON l.lane = d.lane JOIN lanes w
   ON (w.customer, w.team, w.key, w.key_id, w.user, w.action, w.upstream, w.target) = ('', '', '', '', '', l.action, l.upstream, l.target)
   GROUP BY 1, 2;
 CREATE INDEX calls_lane ON calls (lane);

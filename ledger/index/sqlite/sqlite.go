@@ -189,20 +189,20 @@ func (s *DB) Trim(_ context.Context, c store.Cut) (more bool, err error) {
 		return false, err
 	}
 	defer tx.Rollback()
-	for _, d := range []struct {
-		text  string
-		limit int64
-	}{
-		{"DELETE FROM calls WHERE at IN (SELECT at FROM calls WHERE at < ? ORDER BY at LIMIT ?)", c.At},
-		{"DELETE FROM usage WHERE (hour, lane) IN (SELECT hour, lane FROM usage WHERE hour < ? LIMIT ?)", c.Hour},
-		{"DELETE FROM usage_days WHERE (hour, lane) IN (SELECT hour, lane FROM usage_days WHERE hour < ? LIMIT ?)", c.Day},
-		{"DELETE FROM usage_who WHERE (hour, lane) IN (SELECT hour, lane FROM usage_who WHERE hour < ? LIMIT ?)", c.Day},
-		{"DELETE FROM usage_what WHERE (hour, lane) IN (SELECT hour, lane FROM usage_what WHERE hour < ? LIMIT ?)", c.Day},
-	} {
-		if d.limit <= 0 {
+	type part struct {
+		table, key, by string
+		limit          int64
+	}
+	parts := []part{{"calls", "at", "at", c.At}, {"usage", "hour, lane", "hour", c.Hour}}
+	for _, table := range store.RollupTables[store.ByDay:] {
+		parts = append(parts, part{table, "hour, lane", "hour", c.Day})
+	}
+	for _, p := range parts {
+		if p.limit <= 0 {
 			continue
 		}
-		done, err := tx.Exec(d.text, d.limit, trimRows)
+		done, err := tx.Exec(fmt.Sprintf("DELETE FROM %s WHERE (%s) IN (SELECT %s FROM %s WHERE %s < ? ORDER BY %s LIMIT ?)",
+			p.table, p.key, p.key, p.table, p.by, p.key), p.limit, trimRows)
 		if err != nil {
 			return false, err
 		}
