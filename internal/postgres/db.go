@@ -129,11 +129,8 @@ func (db *DB) WithoutNotices() { db.notices = false }
 //
 // An error from the commit itself may leave the transaction done or not: Unsure tells.
 func (db *DB) Tx(ctx context.Context, fn func(ctx context.Context, tx pgx.Tx) error) error {
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, TxTime)
-		defer cancel()
-	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	for gap := repeatGap; ; gap = min(2*gap, repeatGapMax) {
 		err := db.once(ctx, fn)
 		if err == nil || !Repeatable(err) {
@@ -147,6 +144,14 @@ func (db *DB) Tx(ctx context.Context, fn func(ctx context.Context, tx pgx.Tx) er
 			return errors.Join(err, ctx.Err())
 		}
 	}
+}
+
+// bounded gives ctx a deadline if it has none: a connection that is cut in silence does not end by itself.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, TxTime)
 }
 
 func (db *DB) once(ctx context.Context, fn func(ctx context.Context, tx pgx.Tx) error) error {

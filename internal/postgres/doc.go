@@ -15,6 +15,6 @@
 //
 // # Deadlines
 //
-// A connection that is cut in silence does not end by itself, so each use needs a context with a deadline. Open refuses a
-// pool without a bound, and Tx sets a deadline where its caller has none.
+// A connection that is cut in silence does not end by itself, so each use needs a context with a deadline. The methods of
+// this package set one where their caller has none; those of the pool behind them do not.
 package postgres

@@ -38,6 +38,8 @@ RETURNING holder`, name, holder, d).Scan(&has)
 
 // LeaveDuty gives a duty back before its time.
 func (db *DB) LeaveDuty(ctx context.Context, name, holder string) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	_, err := db.Exec(ctx, "DELETE FROM tollgate_duties WHERE name = $1 AND holder = $2", name, holder)
 	if err != nil {
 		return fmt.Errorf("leave the duty %s: %w", name, reason(err))

@@ -22,8 +22,7 @@ func (db *DB) Migrate(ctx context.Context, component string, steps []string) err
 		return fmt.Errorf("migrate %s: %w", component, err)
 	}
 	for {
-		var version int
-		err := db.QueryRow(ctx, "SELECT COALESCE(max(version), 0) FROM tollgate_migrations WHERE component = $1", component).Scan(&version)
+		version, err := db.version(ctx, component)
 		if err != nil {
 			return fmt.Errorf("migrate %s: %w", component, reason(err))
 		}
@@ -33,7 +32,7 @@ func (db *DB) Migrate(ctx context.Context, component string, steps []string) err
 		case version > len(steps):
 			return fmt.Errorf("the database has version %d of the tables of %s, and this program knows %d: run the newer program", version, component, len(steps))
 		}
-		if err := db.step(ctx, component, version+1, steps[version]); err != nil && !Taken(err) { // another replica was first
+		if err := db.step(ctx, component, version+1, steps[version]); err != nil {
 			return fmt.Errorf("migrate %s to version %d: %w", component, version+1, err)
 		}
 	}
@@ -42,6 +41,8 @@ func (db *DB) Migrate(ctx context.Context, component string, steps []string) err
 // prepareMigrations makes the table of migrations. Two replicas that start at once may both find it missing, and the
 // server then tells one of them that a name is taken.
 func (db *DB) prepareMigrations(ctx context.Context) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	_, err := db.Exec(ctx, migrationsTable)
 	if Taken(err) {
 		_, err = db.Exec(ctx, migrationsTable)
@@ -49,15 +50,24 @@ func (db *DB) prepareMigrations(ctx context.Context) error {
 	return reason(err)
 }
 
-// step applies one step. The row is inserted first: whoever comes second waits for it, and then finds it taken.
+// version is the one a component's tables have; 0: they are not there.
+func (db *DB) version(ctx context.Context, component string) (version int, err error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	err = db.QueryRow(ctx, "SELECT COALESCE(max(version), 0) FROM tollgate_migrations WHERE component = $1", component).Scan(&version)
+	return version, err
+}
+
+// step applies one step. The row is inserted first: whoever comes second waits for it, finds it there and does nothing.
 func (db *DB) step(ctx context.Context, component string, version int, step string) error {
 	ctx, cancel := context.WithTimeout(ctx, migrateTime)
 	defer cancel()
 	return db.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "INSERT INTO tollgate_migrations (component, version) VALUES ($1, $2)", component, version); err != nil {
+		done, err := tx.Exec(ctx, "INSERT INTO tollgate_migrations (component, version) VALUES ($1, $2) ON CONFLICT DO NOTHING", component, version)
+		if err != nil || done.RowsAffected() == 0 {
 			return err
 		}
-		_, err := tx.Exec(ctx, step)
+		_, err = tx.Exec(ctx, step)
 		return err
 	})
 }

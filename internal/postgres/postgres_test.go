@@ -80,6 +80,19 @@ func TestAStepIsWholeOrNot(t *testing.T) {
 	}
 }
 
+// A database that has a table of the same name already is no other replica that was first.
+func TestATakenNameEndsAMigration(t *testing.T) {
+	db := open(t, postgrestest.Database(t))
+	if _, err := db.Exec(t.Context(), "CREATE TABLE a (n int)"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := db.Migrate(ctx, "a", []string{"CREATE TABLE a (m int)"}); err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), "already exists") {
+		t.Errorf("%v", err)
+	}
+}
+
 // Transactions that collide are repeated until each has had its turn.
 func TestCollisionsAreRepeated(t *testing.T) {
 	db := open(t, postgrestest.Database(t))
