@@ -76,7 +76,8 @@ func (p *process) standings(ctx context.Context) ([]standing, error) {
 	return out, nil
 }
 
-// tail streams entries that are written from now on, one JSON object per line, until the reader leaves.
+// tail streams entries that are written from now on, one JSON object per line, until the reader leaves or the
+// gateway stops.
 func (p *process) tail(w http.ResponseWriter, r *http.Request) {
 	reader := p.ledger.Reader(p.ledger.End())
 	defer reader.Close()
@@ -85,7 +86,7 @@ func (p *process) tail(w http.ResponseWriter, r *http.Request) {
 	out := http.NewResponseController(w)
 	enc := json.NewEncoder(w)
 	_ = out.Flush()
-	for r.Context().Err() == nil && p.ledger.Ready() == nil {
+	for r.Context().Err() == nil && !p.draining.Load() && p.ledger.Ready() == nil {
 		e, err := reader.Next()
 		if errors.Is(err, io.EOF) {
 			_ = out.Flush()

@@ -137,6 +137,7 @@ func (p *process) listen(network, address string, conns int) (*door, error) {
 func (p *process) serve(d *door, h http.Handler) {
 	d.Open(h)
 	d.server.RegisterOnShutdown(p.mcp.Drain)
+	d.server.RegisterOnShutdown(func() { p.draining.Store(true) })
 	p.undoBy(func(ctx context.Context) error {
 		if err := d.server.Shutdown(ctx); err != nil {
 			_ = d.server.Close()
@@ -197,8 +198,8 @@ func authorized(r *http.Request, token string) bool {
 // adminToken reads the token of the admin API, or makes it.
 func adminToken(path string) (string, error) {
 	b, err := os.ReadFile(path)
-	if err == nil && len(b) >= tokenBytes {
-		return strings.TrimSpace(string(b)), nil
+	if kept := strings.TrimSpace(string(b)); err == nil && len(kept) >= tokenBytes {
+		return kept, nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("reading the admin token: %w", err)

@@ -74,6 +74,7 @@ type process struct {
 	roster   *peer.Roster         // of the replicas that can be reached; nil likewise, and where this one cannot be
 	peers    *peer.Net            // likewise
 	waiting  atomic.Pointer[error]
+	draining atomic.Bool // no new requests are taken; what would go on for ever ends
 
 	telemetry *telemetry.Telemetry
 	privacy   *privacy.Part

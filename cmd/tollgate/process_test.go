@@ -292,3 +292,41 @@ func TestNoCredentialIsLogged(t *testing.T) {
 		t.Errorf("the log has the key: %s", r.logs)
 	}
 }
+
+// A token file of nothing but blanks is none: with an empty token the admin API would ask for none.
+func TestAdminTokenIsNeverBlank(t *testing.T) {
+	path := filepath.Join(t.TempDir(), tokenFile)
+	if err := os.WriteFile(path, []byte(strings.Repeat(" \n", tokenBytes)), secretMode); err != nil {
+		t.Fatal(err)
+	}
+	made, err := adminToken(path)
+	if err != nil || len(made) < tokenBytes {
+		t.Fatalf("%q, %v", made, err)
+	}
+	if again, err := adminToken(path); err != nil || again != made {
+		t.Errorf("%q, %v: want the one that was made", again, err)
+	}
+}
+
+// Somebody who looks on does not keep the gateway from stopping.
+func TestTailEndsWithTheGateway(t *testing.T) {
+	r := startRunning(t, "1000 calls / 1d")
+	op, err := (&options{config: r.path}).operate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer op.close()
+	entries, err := op.stream(t.Context(), http.MethodGet, "/api/v1/tail", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer entries.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := r.close(ctx); err != nil {
+		t.Error(err)
+	}
+	if _, err := io.Copy(io.Discard, entries); err != nil {
+		t.Errorf("the stream was cut: %v", err)
+	}
+}
