@@ -11,13 +11,23 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tollgate/tollgate/cmd/tollgate/privacy"
 	"github.com/tollgate/tollgate/cmd/tollgate/settings"
 	"github.com/tollgate/tollgate/internal/edge"
+	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/oauth"
+	"github.com/tollgate/tollgate/policy"
 )
 
 // graceDefault is how long the secret before a rotation still counts: long enough to roll it out by hand.
 const graceDefault = time.Hour
+
+// What entries call the acts on keys. They are recorded once they are done: a revocation waits for nothing.
+const (
+	keyMint   policy.Action = "key.mint"
+	keyRotate policy.Action = "key.rotate"
+	keyRevoke policy.Action = "key.revoke"
+)
 
 func keyCommand(o *options) *cobra.Command {
 	c := &cobra.Command{Use: "key", Short: "mint, list, revoke and rotate virtual keys"}
@@ -183,11 +193,16 @@ func (p *process) keyRoutes(mux *http.ServeMux) {
 			writeProblem(w, http.StatusUnprocessableEntity, err.Error())
 			return
 		}
-		writeJSON(w, http.StatusCreated, minted{k, secret.Reveal()})
+		p.showMinted(w, r, http.StatusCreated, keyMint, minted{k, secret.Reveal()})
 	})
 	mux.HandleFunc("POST /api/v1/keys/{key}/revoke", func(w http.ResponseWriter, r *http.Request) {
 		if err := p.keys.Revoke(r.Context(), r.PathValue("key")); err != nil {
 			writeProblem(w, http.StatusUnprocessableEntity, err.Error())
+			return
+		}
+		if err := privacy.Record(r, p.ledger, ledger.Act{Action: keyRevoke, Target: r.PathValue("key")}); err != nil {
+			p.log.Error("a key was revoked and no entry says so", "err", err)
+			writeProblem(w, http.StatusServiceUnavailable, "the key is revoked, but no entry of the ledger says so: see the log")
 			return
 		}
 		w.WriteHeader(http.StatusNoContent)
@@ -207,8 +222,18 @@ func (p *process) keyRoutes(mux *http.ServeMux) {
 			writeProblem(w, http.StatusUnprocessableEntity, err.Error())
 			return
 		}
-		writeJSON(w, http.StatusOK, minted{k, secret.Reveal()})
+		p.showMinted(w, r, http.StatusOK, keyRotate, minted{k, secret.Reveal()})
 	})
+}
+
+// showMinted records that a key has a new secret and then shows it: one that no entry tells of is known to nobody.
+func (p *process) showMinted(w http.ResponseWriter, r *http.Request, status int, action policy.Action, m minted) {
+	if err := privacy.Record(r, p.ledger, ledger.Act{Action: action, Target: m.Name, Detail: "id " + m.ID}); err != nil {
+		p.log.Error("a secret is not shown because no entry tells of it", "key", m.Name, "err", err)
+		writeProblem(w, http.StatusServiceUnavailable, "key "+m.Name+" has a new secret, which is not shown because the ledger cannot record it: see the log, then rotate the key")
+		return
+	}
+	writeJSON(w, status, m)
 }
 
 // listedKeys are all keys with the limits as they were written, wherever they were.

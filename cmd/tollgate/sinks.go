@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/tollgate/tollgate/cmd/tollgate/privacy"
 	"github.com/tollgate/tollgate/cmd/tollgate/queries"
 	"github.com/tollgate/tollgate/internal/durable"
 	"github.com/tollgate/tollgate/ledger"
@@ -65,12 +67,17 @@ func (p *process) sinkRoutes(mux *http.ServeMux) {
 			return
 		}
 		name := r.PathValue("name")
-		act := ledger.Act{Action: rewindAction, By: "admin", Target: name, Status: ledger.OK, Detail: "to " + to.UTC().Format(time.RFC3339)}
-		if _, err = p.ledger.Record(r.Context(), act); err == nil {
+		if !slices.ContainsFunc(p.sinks.List(), func(s sink.Status) bool { return s.Name == name }) {
+			writeProblem(w, http.StatusUnprocessableEntity, fmt.Sprintf("there is no sink %q under sinks: in the config", name))
+			return
+		}
+		act := ledger.Act{Action: rewindAction, Target: name, Detail: "to " + to.UTC().Format(time.RFC3339)}
+		if err = privacy.Record(r, p.ledger, act); err == nil {
 			err = p.sinks.Rewind(name, to)
 		}
 		if err != nil {
-			writeProblem(w, http.StatusUnprocessableEntity, err.Error())
+			p.log.Error("a sink was not sent back", "sink", name, "err", err)
+			writeProblem(w, http.StatusServiceUnavailable, "the sink was not sent back: see the log, and ask again")
 			return
 		}
 		writeJSON(w, http.StatusOK, map[string]string{"sink": name, "to": to.UTC().Format(time.RFC3339)})

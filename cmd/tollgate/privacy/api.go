@@ -107,26 +107,24 @@ func write(w http.ResponseWriter, status int, v any) {
 	_ = json.NewEncoder(w).Encode(v) // the client is gone if it fails
 }
 
-// by says who an operator is, as far as the admin API knows: all have one token, or come by the socket.
-func by(r *http.Request) (who, source string) {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return "operator", "" // of this machine
+// Record writes an act that an operator asked for by r. Who he is the admin API does not know: all have one token, or come
+// by the socket. An act without a status is OK.
+func Record(r *http.Request, l *ledger.Ledger, act ledger.Act) error {
+	act.By = "operator"
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil { // else he is on this machine
+		act.Source = host
 	}
-	return "operator", host
-}
-
-// record writes an act before it is done.
-func (a *API) record(r *http.Request, act ledger.Act) error {
-	act.By, act.Source = by(r)
 	if act.Status == "" {
 		act.Status = ledger.OK
 	}
-	if _, err := a.Ledger.Record(r.Context(), act); err != nil {
-		return fmt.Errorf("record what is to be done: %w", err)
+	if _, err := l.Record(r.Context(), act); err != nil {
+		return fmt.Errorf("record what an operator does: %w", err)
 	}
 	return nil
 }
+
+// record writes an act before it is done.
+func (a *API) record(r *http.Request, act ledger.Act) error { return Record(r, a.Ledger, act) }
 
 // said checks a reason; names are those that must not stand in it.
 func said(reason string, needed bool, names ...string) error {
