@@ -19,6 +19,7 @@ import (
 	"github.com/tollgate/tollgate/internal/durable"
 	"github.com/tollgate/tollgate/internal/durabletest"
 	"github.com/tollgate/tollgate/internal/ledgertest"
+	"github.com/tollgate/tollgate/internal/s3"
 	"github.com/tollgate/tollgate/internal/s3test"
 	"github.com/tollgate/tollgate/internal/secret"
 	"github.com/tollgate/tollgate/internal/sinktest"
@@ -60,8 +61,10 @@ var kinds = map[string]func(t *testing.T) receiver{
 		store := s3test.New(t)
 		return receiver{
 			opener: object.Config{
-				Shape: shape.Entry, Endpoint: store.URL.String(), Bucket: s3test.Bucket, Region: s3test.Region, Prefix: "tollgate/", PathStyle: true,
-				AccessKey: s3test.AccessKey, SecretKey: secret.New(s3test.SecretKey),
+				Shape: shape.Entry, Prefix: "tollgate/", Bucket: s3.Bucket{
+					Endpoint: store.URL, Name: s3test.Bucket, Region: s3test.Region, PathStyle: true,
+					AccessKey: s3test.AccessKey, SecretKey: secret.New(s3test.SecretKey),
+				},
 			},
 			ids: func() []string { return stored(t, store) }, problems: store.Refused, exact: true, loose: true,
 			fail: func(f func() sinktest.Fault) {

@@ -72,6 +72,9 @@ func (out *Setup) Restart(next *Setup) error {
 	if !bytes.Equal(out.Privacy.KEK, next.Privacy.KEK) || !bytes.Equal(out.Privacy.KEKBefore, next.Privacy.KEKBefore) {
 		return errors.New("the secret in payloads.kek or payloads.kek_before changed, which needs a restart")
 	}
+	if !reflect.DeepEqual(out.Proof.Key, next.Proof.Key) || !reflect.DeepEqual(out.Proof.fixed, next.Proof.fixed) {
+		return errors.New("a secret of checkpoints, or how a place for them is addressed, changed, which needs a restart")
+	}
 	if out.Replica == nil {
 		return nil
 	}

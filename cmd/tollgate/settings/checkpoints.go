@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/tollgate/tollgate/internal/s3"
 	"github.com/tollgate/tollgate/internal/secret"
 	"github.com/tollgate/tollgate/ledger/proof"
 	"github.com/tollgate/tollgate/ledger/proof/publish"
@@ -46,20 +45,9 @@ type Checkpoints struct {
 	Webhook *CheckpointHook `yaml:"webhook"`
 }
 
-// CheckpointBucket is an object store for checkpoints.
+// CheckpointBucket is an object store for checkpoints: PREFIXcheckpoint-000000000001.txt.
 type CheckpointBucket struct {
-	Bucket string `yaml:"bucket"`
-	Region string `yaml:"region"`
-	// Endpoint is where the store is. Default: Amazon's of the region.
-	Endpoint string `yaml:"endpoint"`
-	// PathStyle addresses the bucket as ENDPOINT/BUCKET.
-	PathStyle bool `yaml:"path_style"`
-	// Prefix is put before names: PREFIXcheckpoint-000000000001.txt.
-	Prefix string `yaml:"prefix"`
-	// AccessKey, SecretKey and SessionToken are references.
-	AccessKey    string `yaml:"access_key"`
-	SecretKey    string `yaml:"secret_key"`
-	SessionToken string `yaml:"session_token"`
+	ObjectStore `yaml:",inline"`
 	// Retain locks each object for so long against everybody, where the bucket has Object Lock.
 	Retain Days `yaml:"retain"`
 }
@@ -80,6 +68,7 @@ type Proof struct {
 	Key     secret.String // empty where secrets are not looked for
 	Targets []publish.Named
 	places  string // of the targets, for people and to notice a change
+	fixed   []any  // what else of the targets must stay: credentials, how a bucket is addressed
 }
 
 func (out *Setup) checkpoints(s *Source) {
@@ -124,32 +113,15 @@ func (out *Setup) checkpointBucket(s *Source) {
 		return
 	}
 	const path = "checkpoints.s3"
-	for _, need := range []struct{ name, value, example string }{
-		{"bucket", c.Bucket, "acme-audit"}, {"region", c.Region, "eu-central-1"},
-		{"access_key", c.AccessKey, "env:AWS_ACCESS_KEY_ID"}, {"secret_key", c.SecretKey, "env:AWS_SECRET_ACCESS_KEY"},
-	} {
-		if need.value == "" {
-			s.fault(path, "an object store needs %s: write %s: %s", need.name, need.name, need.example)
-			return
-		}
+	bucket, ok := out.objectStore(s, path, &c.ObjectStore)
+	if !ok {
+		return
 	}
-	endpoint := s3.Endpoint(c.Region)
-	if c.Endpoint != "" {
-		var ok bool
-		if endpoint, ok = webAddress(c.Endpoint); !ok {
-			s.fault(path+".endpoint", "%q is not the URL of an object store: write https://host", c.Endpoint)
-			return
-		}
-	}
-	b := &publish.Bucket{Prefix: c.Prefix, Retain: time.Duration(c.Retain), S3: s3.Bucket{
-		Endpoint: endpoint, Name: c.Bucket, Region: c.Region, PathStyle: c.PathStyle, HTTP: publish.Client(),
-		AccessKey: out.reference(s, path+".access_key", c.AccessKey).Reveal(), SecretKey: out.reference(s, path+".secret_key", c.SecretKey),
-	}}
-	if c.SessionToken != "" {
-		b.S3.Token = out.reference(s, path+".session_token", c.SessionToken)
-	}
+	out.Proof.places += fmt.Sprintf(" s3 %s/%s/%s %s", bucket.Endpoint.Host, c.Bucket, c.Prefix, c.Retain)
+	out.Proof.fixed = append(out.Proof.fixed, bucket)
+	bucket.HTTP = publish.Client()
+	b := &publish.Bucket{Prefix: c.Prefix, Retain: time.Duration(c.Retain), S3: bucket}
 	out.Proof.Targets = append(out.Proof.Targets, publish.Named{Name: "s3", Target: b})
-	out.Proof.places += fmt.Sprintf(" s3 %s/%s/%s %s", endpoint.Host, c.Bucket, c.Prefix, c.Retain)
 }
 
 func (out *Setup) checkpointHook(s *Source) {
@@ -158,9 +130,8 @@ func (out *Setup) checkpointHook(s *Source) {
 		return
 	}
 	const path = "checkpoints.webhook"
-	u, ok := webAddress(c.URL)
-	if !ok {
-		s.fault(path+".url", "%q is not the URL of a webhook: write https://host/path", c.URL)
+	u := s.webAddress(path+".url", c.URL, "https://host/path")
+	if u == nil {
 		return
 	}
 	if c.Secret == "" {
@@ -173,12 +144,17 @@ func (out *Setup) checkpointHook(s *Source) {
 	}
 	out.Proof.Targets = append(out.Proof.Targets, publish.Named{Name: "webhook", Target: &publish.Hook{URL: u.String(), Key: key, HTTP: publish.Client()}})
 	out.Proof.places += " webhook " + u.Host + u.Path
+	out.Proof.fixed = append(out.Proof.fixed, u.RawQuery, key)
 }
 
-// webAddress reads a URL of http or https.
-func webAddress(text string) (*url.URL, bool) {
+// webAddress reads the URL of http or https at path; nil: it is none, which is told. It may hold a secret, and is not quoted.
+func (s *Source) webAddress(path, text, example string) *url.URL {
 	u, err := url.Parse(text)
-	return u, err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil {
+		s.fault(path, "this is not a url without a user: write %s", example)
+		return nil
+	}
+	return u
 }
 
 // String says what is signed how often and where it goes.

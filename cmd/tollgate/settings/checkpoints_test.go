@@ -57,6 +57,26 @@ func TestCheckpoints(t *testing.T) {
 		t.Errorf("what is shown: %s", text)
 	}
 
+	// What a reload does not take up is told.
+	const bucketAndHook = `checkpoints: {s3: {bucket: b, region: r, access_key: "env:CHECKPOINTS_TEST_KEY", secret_key: "env:CHECKPOINTS_TEST_KEY"}, webhook: {url: "https://example.com", secret: "env:CHECKPOINTS_TEST_HOOK"}}`
+	for name, value := range map[string]string{"CHECKPOINTS_TEST_KEY": strings.Repeat("n", 32), "CHECKPOINTS_TEST_HOOK": strings.Repeat("n", 24)} {
+		before, err := withSecrets(t, bucketAndHook)
+		if err != nil {
+			t.Fatal(err)
+		}
+		was := os.Getenv(name)
+		t.Setenv(name, value)
+		next, err := withSecrets(t, bucketAndHook)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next.Data = before.Data
+		if err := before.Restart(next); err == nil || !strings.Contains(err.Error(), "of checkpoints") || strings.Contains(err.Error(), value) {
+			t.Errorf("%s changed: %v", name, err)
+		}
+		t.Setenv(name, was)
+	}
+
 	// A command does not look for the secrets, and has no key.
 	if s, err := prepared(t, `checkpoints: {key: "env:CHECKPOINTS_TEST_UNSET", webhook: {url: "https://example.com", secret: "env:CHECKPOINTS_TEST_UNSET"}}`); err != nil || !s.Proof.Key.Empty() {
 		t.Errorf("without secrets: %v", err)
@@ -75,7 +95,7 @@ func TestCheckpoints(t *testing.T) {
 		"s3: {bucket: b}":                   "needs region",
 		"s3: {bucket: b, region: r}":        "needs access_key",
 		`s3: {bucket: b, region: r, access_key: "env:CHECKPOINTS_TEST_KEY"}`:                                                          "needs secret_key",
-		`s3: {bucket: b, region: r, endpoint: minio, access_key: "env:CHECKPOINTS_TEST_KEY", secret_key: "env:CHECKPOINTS_TEST_KEY"}`: "write https://host",
+		`s3: {bucket: b, region: r, endpoint: minio, access_key: "env:CHECKPOINTS_TEST_KEY", secret_key: "env:CHECKPOINTS_TEST_KEY"}`: "write https://minio",
 		`webhook: {url: example.com, secret: "env:CHECKPOINTS_TEST_HOOK"}`:                                                            "write https://host/path",
 		"webhook: {url: https://example.com}":                                                                                         "needs a secret",
 		`webhook: {url: "https://example.com", secret: "env:CHECKPOINTS_TEST_SHORT"}`:                                                 "24 to 64 bytes",

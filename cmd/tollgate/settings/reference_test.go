@@ -116,9 +116,9 @@ func TestReferenceShowsEveryKey(t *testing.T) {
 }
 
 func fieldOf(typ reflect.Type, key string) (reflect.Type, bool) {
-	for i := range typ.NumField() {
-		if typ.Field(i).Tag.Get("yaml") == key {
-			return typ.Field(i).Type, true
+	for _, field := range reflect.VisibleFields(typ) {
+		if field.Tag.Get("yaml") == key {
+			return field.Type, true
 		}
 	}
 	return nil, false
@@ -134,7 +134,9 @@ func keysOf(typ reflect.Type, path string) []string {
 	case reflect.Struct:
 		var keys []string
 		for i := range typ.NumField() {
-			if tag := typ.Field(i).Tag.Get("yaml"); tag != "" {
+			if tag := typ.Field(i).Tag.Get("yaml"); tag == ",inline" {
+				keys = append(keys, keysOf(typ.Field(i).Type, path)...)
+			} else if tag != "" {
 				keys = append(keys, path+"."+tag)
 				keys = append(keys, keysOf(typ.Field(i).Type, path+"."+tag)...)
 			}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -65,15 +66,8 @@ type Sink struct {
 	// Gzip is the default for s3 and not for file.
 	Gzip *bool `yaml:"gzip"`
 
-	// Bucket, Region and so on say where objects go. Endpoint is for stores other than Amazon's.
-	Bucket       string `yaml:"bucket"`
-	Region       string `yaml:"region"`
-	Endpoint     string `yaml:"endpoint"`
-	PathStyle    bool   `yaml:"path_style"`
-	Prefix       string `yaml:"prefix"`
-	AccessKey    string `yaml:"access_key"`
-	SecretKey    string `yaml:"secret_key"`
-	SessionToken string `yaml:"session_token"`
+	// ObjectStore says where objects go.
+	ObjectStore `yaml:",inline"`
 
 	// URL is the receiver of otlp, webhook and splunk.
 	URL string `yaml:"url"`
@@ -167,6 +161,7 @@ type sinkReader struct {
 var sinkName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 
 func (out *Setup) sinks(s *Source) {
+	writers := map[string]string{} // by the path of a file
 	for name, one := range Sorted(s.Sinks) {
 		r := &sinkReader{Sink: one, out: out, src: s, path: "sinks." + name}
 		if !sinkName.MatchString(name) {
@@ -182,6 +177,13 @@ func (out *Setup) sinks(s *Source) {
 		r.readShape()
 		r.readCA()
 		spec := sink.Spec{Name: name, Type: r.Type, From: r.from(), Filter: r.filter(), Batch: r.batch(known.batch), Opener: known.make(r)}
+		if c, ok := spec.Opener.(file.Config); ok { // each appends where it has left off, over what the other has written
+			path := filepath.Clean(c.Path)
+			if other := writers[path]; other != "" {
+				r.fault("path", "sinks %s and %s write the same file: give each its own path", other, name)
+			}
+			writers[path] = name
+		}
 		out.Sinks = append(out.Sinks, spec)
 	}
 }
@@ -200,9 +202,9 @@ func (r *sinkReader) needs(key, value, example string) {
 // onlyKeys faults keys that are of other types.
 func (r *sinkReader) onlyKeys(keys []string) {
 	v := reflect.ValueOf(*r.Sink)
-	for i := range v.NumField() {
-		key := v.Type().Field(i).Tag.Get("yaml")
-		if !v.Field(i).IsZero() && !slices.Contains(everySink, key) && !slices.Contains(keys, key) {
+	for _, field := range reflect.VisibleFields(v.Type()) {
+		key := field.Tag.Get("yaml")
+		if !field.Anonymous && !v.FieldByIndex(field.Index).IsZero() && !slices.Contains(everySink, key) && !slices.Contains(keys, key) {
 			r.fault(key, "a sink of type %s has no key %s: it has %s", r.Type, key, strings.Join(keys, ", "))
 		}
 	}
@@ -300,10 +302,8 @@ func (r *sinkReader) headers() map[string]secret.String {
 
 // address faults what is not a URL of HTTP.
 func (r *sinkReader) address(key, text, example string) {
-	r.needs(key, text, example)
-	u, err := url.Parse(text)
-	if text != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil) {
-		r.fault(key, "this is not a url without a user: write %s", example)
+	if r.needs(key, text, example); text != "" {
+		r.src.webAddress(r.path+"."+key, text, example)
 	}
 }
 
@@ -319,21 +319,11 @@ func (r *sinkReader) file() sink.Opener {
 }
 
 func (r *sinkReader) object() sink.Opener {
-	r.needs("bucket", r.Bucket, "NAME")
-	r.needs("region", r.Region, "eu-central-1 (us-east-1 for a store without regions)")
-	r.needs("access_key", r.AccessKey, "env:AWS_ACCESS_KEY_ID")
-	r.needs("secret_key", r.SecretKey, "env:AWS_SECRET_ACCESS_KEY")
-	if r.Endpoint != "" {
-		r.address("endpoint", r.Endpoint, "https://minio.example.com")
-	}
-	if r.AccessKey == "" || r.SecretKey == "" {
+	bucket, ok := r.out.objectStore(r.src, r.path, &r.ObjectStore)
+	if !ok {
 		return nil
 	}
-	return object.Config{
-		Shape: r.shape, Endpoint: r.Endpoint, Bucket: r.Bucket, Region: r.Region, Prefix: r.Prefix, PathStyle: r.PathStyle,
-		AccessKey: r.secret("access_key", r.AccessKey, true).Reveal(), SecretKey: r.secret("secret_key", r.SecretKey, true),
-		Token: r.secret("session_token", r.SessionToken, false), CA: r.pem, Plain: r.Gzip != nil && !*r.Gzip,
-	}
+	return object.Config{Shape: r.shape, Bucket: bucket, Prefix: r.Prefix, CA: r.pem, Plain: r.Gzip != nil && !*r.Gzip}
 }
 
 func (r *sinkReader) otlp() sink.Opener {

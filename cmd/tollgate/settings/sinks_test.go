@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tollgate/tollgate/internal/s3"
 	"github.com/tollgate/tollgate/internal/secret"
 	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/ledger/sink"
@@ -28,7 +29,9 @@ func TestSinks(t *testing.T) {
 			Shape: shape.CEF, Path: "/var/out.cef", RotateBytes: 1 << 20, RotateAge: time.Hour, Gzip: true,
 		},
 		"{type: s3, bucket: b, region: r, access_key: env:A, secret_key: env:B, gzip: false}": object.Config{
-			Shape: shape.Entry, Bucket: "b", Region: "r", AccessKey: "not-looked-for:sinks.x.access_key", SecretKey: unread("secret_key"), Plain: true,
+			Shape: shape.Entry, Plain: true, Bucket: s3.Bucket{
+				Endpoint: s3.Endpoint("r"), Name: "b", Region: "r", AccessKey: "not-looked-for:sinks.x.access_key", SecretKey: unread("secret_key"),
+			},
 		},
 		"{type: otlp, url: 'http://c:4318', shape: ocsf, ocsf_version: 1.6.0}":    otlp.Config{Shape: shape.OCSF, URL: "http://c:4318", Headers: map[string]secret.String{}},
 		"{type: webhook, url: 'https://h/x', secret: env:S, headers: {A: env:B}}": webhook.Config{Shape: shape.Entry, URL: "https://h/x", Secret: unread("secret"), Headers: map[string]secret.String{"A": unread("headers.A")}},
@@ -87,6 +90,7 @@ func TestSinkFaults(t *testing.T) {
 		"x: {type: s3}":                       "needs bucket",
 		"x: {type: s3, bucket: b, region: r}": "needs access_key: write access_key: env:AWS_ACCESS_KEY_ID",
 		"x: {type: s3, bucket: b, region: r, access_key: env:A, secret_key: env:B, endpoint: minio}": "not a url",
+		"x: {type: file, path: p}\n  y: {type: file, path: ./p}":                                     "sinks x and y write the same file: give each its own path",
 		"x: {type: otlp}":                                               "needs url",
 		"x: {type: otlp, url: 'ftp://h'}":                               "not a url",
 		"x: {type: otlp, url: 'https://user:password@h'}":               "a url without a user",

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 
 	"github.com/tollgate/tollgate/internal/dial"
 	"github.com/tollgate/tollgate/internal/s3"
-	"github.com/tollgate/tollgate/internal/secret"
 	"github.com/tollgate/tollgate/ledger"
 	"github.com/tollgate/tollgate/ledger/sink"
 	"github.com/tollgate/tollgate/ledger/sink/post"
@@ -19,41 +17,23 @@ import (
 // Config is the bucket and how objects are named in it.
 type Config struct {
 	shape.Shape
-	Endpoint  string // empty: Amazon's of the region
-	Bucket    string
-	Region    string
-	Prefix    string // of names, with its slash
-	PathStyle bool
-	AccessKey string
-	SecretKey secret.String
-	Token     secret.String
-	CA        string // PEM; empty: the system's authorities
-	Plain     bool   // not compressed
+	Bucket s3.Bucket // without a client
+	Prefix string    // of names, with its slash
+	CA     string    // PEM; empty: the system's authorities
+	Plain  bool      // not compressed
 }
 
 // Open makes the client; nothing is sent.
 func (c Config) Open(context.Context) (sink.Receiver, error) {
-	endpoint := s3.Endpoint(c.Region)
-	if c.Endpoint != "" {
-		var err error
-		if endpoint, err = url.Parse(c.Endpoint); err != nil {
-			return nil, errors.New("the endpoint of this sink is not a url")
-		}
-	}
 	roots, err := post.Roots(c.CA)
 	if err != nil {
 		return nil, err
 	}
-	return &receiver{c, s3.Bucket{
-		Endpoint: endpoint, Name: c.Bucket, Region: c.Region, PathStyle: c.PathStyle, AccessKey: c.AccessKey, SecretKey: c.SecretKey,
-		Token: c.Token, HTTP: dial.Sinks.ClientTrusting(roots),
-	}}, nil
+	c.Bucket.HTTP = dial.Sinks.ClientTrusting(roots)
+	return &receiver{c}, nil
 }
 
-type receiver struct {
-	cfg    Config
-	bucket s3.Bucket
-}
+type receiver struct{ cfg Config }
 
 // Part is the folder of an entry and its writer: an object is of one of each.
 func (r *receiver) Part(e *ledger.Entry) string {
@@ -70,7 +50,7 @@ func (r *receiver) Send(ctx context.Context, batch []sink.Line) error {
 	if !r.cfg.Plain {
 		o.Key, o.Body, o.ContentType = o.Key+".gz", post.Gzip(o.Body), "application/gzip"
 	}
-	err := r.bucket.Put(ctx, o)
+	err := r.cfg.Bucket.Put(ctx, o)
 	answer, ok := errors.AsType[*s3.Error](err)
 	switch {
 	case !ok:
@@ -85,6 +65,6 @@ func (r *receiver) Send(ctx context.Context, batch []sink.Line) error {
 
 // Close releases idle connections.
 func (r *receiver) Close() error {
-	r.bucket.HTTP.CloseIdleConnections()
+	r.cfg.Bucket.HTTP.CloseIdleConnections()
 	return nil
 }
