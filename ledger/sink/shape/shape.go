@@ -44,7 +44,24 @@ func (s Shape) Append(b []byte, e *ledger.Entry) ([]byte, error) {
 		return b, fmt.Errorf("there is no shape %q", string(s))
 	}
 	text, err := json.Marshal(v)
-	return append(b, text...), err
+	return appendEscaped(b, text), err
+}
+
+// appendEscaped appends JSON with the control characters escaped that JSON lets stand: U+007F to U+009F.
+func appendEscaped(b, text []byte) []byte {
+	const lead = 0xc2 // of U+0080 to U+00BF, and nothing else in UTF-8
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == 0x7f:
+			b = append(b, `\u007f`...)
+		case c == lead && i+1 < len(text) && text[i+1] < 0xa0:
+			i++
+			b = fmt.Appendf(b, `\u%04x`, text[i])
+		default:
+			b = append(b, c)
+		}
+	}
+	return b
 }
 
 // failed reports whether e says that something was refused or went wrong, and what.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
@@ -198,5 +199,27 @@ func BenchmarkShape(b *testing.B) {
 				line, _ = s.Append(line[:0], &e)
 			}
 		})
+	}
+}
+
+// Some receivers take NEL for the end of a line and CSI for the beginning of a command, and JSON lets both stand as they are.
+func TestNoControlCharacters(t *testing.T) {
+	e := &ledger.Entry{Detail: "a\u0085b\u009bc\x7fd\u2028e\nf\u00a0g"}
+	for _, s := range []Shape{Entry, OCSF, CEF} {
+		text, err := s.Append([]byte("before\u0085"), e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		line := strings.TrimPrefix(string(text), "before\u0085")
+		if strings.ContainsFunc(line, unicode.IsControl) || !strings.Contains(line, "f\u00a0g") && s != CEF {
+			t.Errorf("%s: %q", s, line)
+		}
+		var back struct {
+			Detail       string
+			StatusDetail string `json:"status_detail"`
+		}
+		if s.JSON() && (json.Unmarshal([]byte(line), &back) != nil || back.Detail+back.StatusDetail != e.Detail) {
+			t.Errorf("%s: reads as %q", s, back)
+		}
 	}
 }

@@ -42,6 +42,8 @@ const (
 	info    = 6
 )
 
+var errStopped = errors.New("the sink was stopped while it waited for the syslog receiver")
+
 // Config is the receiver and how messages are marked.
 type Config struct {
 	shape.Shape
@@ -157,8 +159,13 @@ func (r *receiver) write(ctx context.Context, text []byte) error {
 	if d, ok := ctx.Deadline(); ok && d.Before(until) {
 		until = d
 	}
-	_ = r.conn.SetWriteDeadline(until) // an error shows in Write
-	if _, err := r.conn.Write(text); err != nil {
+	conn := r.conn
+	_ = conn.SetWriteDeadline(until) // an error shows in Write
+	defer context.AfterFunc(ctx, func() { _ = conn.SetWriteDeadline(time.Now()) })()
+	if _, err := conn.Write(text); err != nil {
+		if ctx.Err() != nil {
+			return errStopped
+		}
 		return fmt.Errorf("send to the syslog receiver: %w", withoutAddress(err))
 	}
 	for {
@@ -186,7 +193,7 @@ func (r *receiver) stands(ctx context.Context) error {
 	case <-r.ended:
 		return errors.New("the syslog receiver ended the connection")
 	case <-ctx.Done():
-		return errors.New("the sink was stopped while it waited for the syslog receiver")
+		return errStopped
 	}
 }
 

@@ -1,8 +1,10 @@
 package syslog
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/pem"
+	"net"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -74,5 +76,39 @@ func TestTLS(t *testing.T) {
 	}
 	if p := log.Problems(); len(log.IDs()) != 1 {
 		t.Errorf("%d messages, %v", len(log.IDs()), p)
+	}
+}
+
+// A receiver that reads nothing does not hold up a sink that shall stop.
+func TestStopInMidWrite(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	r, err := Config{Address: "tcp://" + ln.Addr().String(), App: "tollgate", Host: "gw"}.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		l := line(ledger.Entry{})
+		l.Text = make([]byte, 64<<20) // more than the kernel keeps
+		ended <- r.Send(ctx, []sink.Line{l})
+	}()
+	conn, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var first [1]byte
+	if _, err := conn.Read(first[:]); err != nil { // it writes
+		t.Fatal(err)
+	}
+	stop()
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "stopped") {
+		t.Errorf("%v", err)
 	}
 }
