@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -57,8 +56,7 @@ func (p *process) sinkRoutes(mux *http.ServeMux) {
 	})
 	mux.HandleFunc("POST /api/v1/sinks/{name}/rewind", func(w http.ResponseWriter, r *http.Request) {
 		var asked rewind
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, rewindBytesMax)).Decode(&asked); err != nil {
-			writeProblem(w, http.StatusUnprocessableEntity, `the body is not {"to": "2026-11-24"}`)
+		if !readJSON(w, r, &asked) {
 			return
 		}
 		to, err := queries.Instant(asked.To, time.Now())
@@ -83,9 +81,6 @@ func (p *process) sinkRoutes(mux *http.ServeMux) {
 		writeJSON(w, http.StatusOK, map[string]string{"sink": name, "to": to.UTC().Format(time.RFC3339)})
 	})
 }
-
-// rewindBytesMax bounds the body of a request to set a sink back.
-const rewindBytesMax = 4 << 10
 
 func sinksCommand(o *options) *cobra.Command {
 	c := &cobra.Command{Use: "sinks", Short: "copies of the ledger: how they stand, and sending again"}
