@@ -267,11 +267,11 @@ func (r *Recovery) entries(now time.Time) (out []Entry) {
 		out = append(out, Entry{ID: NewID(now), Time: now, Kind: Admin, Action: action, Who: Who{Key: byItself}, Target: target, Status: OK,
 			Detail: clip(fmt.Sprintf("behind sequence %d of the writer before: %s", j.End.Seq, detail))})
 	}
+	if len(j.Damaged) > 0 { // first: by it the proof knows why this writer does not go on where the one before ended
+		tell(SalvageAction, j.Damaged[0], "what was damaged was put aside as "+strings.Join(j.Damaged, ", "))
+	}
 	if j.CutBytes > 0 {
 		tell(RecoverAction, j.Segment, fmt.Sprintf("%d bytes that did not hold were cut: %s", j.CutBytes, j.Reason))
-	}
-	if len(j.Damaged) > 0 {
-		tell(SalvageAction, j.Damaged[0], "what was damaged was put aside as "+strings.Join(j.Damaged, ", "))
 	}
 	return out
 }

@@ -85,6 +85,9 @@ func (r *Reader) All() func(yield func(*Entry, error) bool) {
 // Position is where the reader stands: after the entry that Next returned last.
 func (r *Reader) Position() journal.Position { return r.cursor.Position() }
 
+// Resume goes on where the journal does after journal.ErrSalvaged: see journal.Cursor.Resume.
+func (r *Reader) Resume() error { return r.cursor.Resume() }
+
 // Wait returns when there may be more to read, or after d, or with ctx.
 func (r *Reader) Wait(ctx context.Context, d time.Duration) {
 	if r.journal != nil {

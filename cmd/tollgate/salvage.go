@@ -24,8 +24,8 @@ func salvageCommand(o *options) *cobra.Command {
 	var yes bool
 	c := &cobra.Command{
 		Use: "salvage", Short: "give up the damaged end of the ledger, so that the gateway starts again", Args: cobra.NoArgs,
-		Long: "salvage ends a damaged journal where it still holds. What lies behind is kept in files beside it and counts no more:\n" +
-			"neither as evidence nor against limits. The next start writes an entry that says so. A backup is better.\n\n" +
+		Long: "salvage ends a damaged journal where it still holds. What lies behind is kept in files beside it and counts no more\n" +
+			"against limits; the proof keeps what it has of it already. The next start writes an entry that says so. A backup is better.\n\n" +
 			"Without --yes it changes nothing and says what would be given up.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			src, err := o.source()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"slices"
 	"strings"
 
@@ -17,7 +18,8 @@ const damagedSuffix = ".damaged"
 var (
 	// ErrWhole means that there is nothing to salvage.
 	ErrWhole = errors.New("the journal is whole, or has a torn tail that the next start cuts")
-	// ErrSalvaged means that what follows a position was damaged and put aside: whoever had read it begins anew.
+	// ErrSalvaged means that what follows a position was damaged and put aside: whoever had read it begins anew, or goes on
+	// behind it with Resume.
 	ErrSalvaged = errors.New("what follows this place was damaged and put aside: the journal goes on without it")
 )
 
@@ -209,4 +211,80 @@ func putAside(names []string, from uint64) []string {
 // wasPutAside reports whether segment n was salvaged.
 func wasPutAside(names []string, n uint64) bool {
 	return slices.Contains(names, segmentName(n)+damagedSuffix)
+}
+
+// Resume moves a cursor whose place was salvaged, as ErrSalvaged says, to where the journal ended by that: what was written
+// since follows. io.EOF: nothing was yet.
+func (c *Cursor) Resume() error {
+	names, err := c.dir.List()
+	if err != nil {
+		return fmt.Errorf("list journal: %w", err)
+	}
+	begins, err := ReadBeginning(c.dir)
+	if err != nil {
+		return err
+	}
+	last := begins.Position
+	for _, n := range segments(names) {
+		if n <= begins.Position.Segment {
+			continue
+		}
+		f, err := c.dir.OpenRead(segmentName(n))
+		if err != nil {
+			return fmt.Errorf("open journal: %w", err)
+		}
+		h, err := readHeader(f)
+		f.Close()
+		switch {
+		case errors.Is(err, errNoHeader):
+			continue
+		case err != nil:
+			return &TornError{Segment: segmentName(n), Err: err}
+		case n > c.pos.Segment:
+			return c.resumeAfter(last)
+		}
+		last = Position{Segment: n, Offset: headerBytes, Writer: h.writer, Seq: h.first - 1, Chain: h.before}
+	}
+	return io.EOF
+}
+
+// resumeAfter moves the cursor to the end of a segment that nobody writes to any more.
+func (c *Cursor) resumeAfter(begin Position) error {
+	end := NewCursor(c.dir, begin)
+	defer end.Close()
+	for {
+		if _, err := end.Next(Position{Segment: begin.Segment, Offset: math.MaxInt64}); err == io.EOF {
+			break
+		} else if err != nil {
+			return err
+		}
+	}
+	if err := c.Close(); err != nil {
+		return err
+	}
+	c.pos = end.pos
+	return nil
+}
+
+// Kept reads up to max bytes of a segment from an offset on, whatever holds of them: as it was before a salvage, when it
+// was put aside. fs.ErrNotExist: there is neither.
+func Kept(dir durable.Dir, segment uint64, offset int64, max int) (b []byte, aside bool, err error) {
+	f, err := dir.OpenRead(segmentName(segment) + damagedSuffix)
+	if aside = err == nil; errors.Is(err, fs.ErrNotExist) {
+		f, err = dir.OpenRead(segmentName(segment))
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil || size <= offset {
+		return nil, aside, err
+	}
+	b = make([]byte, min(size-offset, int64(max)))
+	n, err := f.ReadAt(b, offset)
+	if err == io.EOF {
+		err = nil
+	}
+	return b[:n], aside, err
 }

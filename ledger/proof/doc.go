@@ -38,6 +38,11 @@
 //	{"index":17,"writer":"…","hash":"…","frame":"…","entry":{…}}
 //	{"checkpoint":"…"}   right after the entries that it covers
 //
+// The journals of a replica's starts are one line: each goes on where the one before ended. Only a salvage of a damaged
+// journal (ledger.Salvage) begins behind an earlier frame: its writer is announced right behind that frame, its first entry
+// says that it is a salvage, and what was given up stays in the tree and in exports. An entry whose frame a disk has lost has
+// an empty frame and null for an entry; a verifier takes it only when told to.
+//
 // frame and hash (of the leaf) are base64. entry is the frame's content spelled out for people; the verifier makes it
 // again from the frame and compares; an export in a form it does not know it takes only when told to go by the frames alone.
 // The name of a replica and when the export was made are said by whoever exports, and by no signature.

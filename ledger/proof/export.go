@@ -88,6 +88,14 @@ func (e *Export) Entry(index int64, w journal.Writer, frame journal.Raw) error {
 	return err
 }
 
+// Lost writes an entry whose frame a disk has lost: only the hash of its leaf is known. No verifier takes it without being
+// told to: see Options.
+func (e *Export) Lost(index int64, w journal.Writer, leaf tlog.Hash) error {
+	e.line = appendEntry(e.line[:0], &entryLine{index: index, writer: w, hash: leaf}, []byte("null"))
+	_, err := e.w.Write(e.line)
+	return err
+}
+
 // entryLine is an entry's line as it is read.
 type entryLine struct {
 	index  int64

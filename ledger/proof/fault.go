@@ -16,6 +16,7 @@ const (
 	Inserted  Kind = "inserted"
 	Reordered Kind = "reordered"
 	Truncated Kind = "truncated"
+	Lost      Kind = "not here"  // only the hash of its leaf is
 	Rewritten Kind = "rewritten" // edited, removed, inserted or reordered, and the hash chain made anew over it
 	Forged    Kind = "forged checkpoint"
 	WrongKey  Kind = "wrong key"

@@ -23,26 +23,30 @@ type Options struct {
 	NewerThan time.Time // the newest checkpoint must be; zero: of any age
 	// FramesOnly takes an export whose entries are spelled out in a form that is not known here, and does not compare them.
 	FramesOnly bool
+	// AcceptLost takes entries of which only the hashes of their leaves are there, because a disk has lost the frames.
+	AcceptLost bool
 }
 
 // Report is what a verification found.
 type Report struct {
 	Origin      string    `json:"origin"`
 	From        int64     `json:"from"`
-	To          int64     `json:"to"`          // index after the last entry
-	Entries     int64     `json:"entries"`     // that were read and hold
-	Checkpoints int       `json:"checkpoints"` // that were met and hold
-	Size        int64     `json:"size"`        // of the newest checkpoint
-	Time        time.Time `json:"time"`        // of the newest checkpoint
-	Spelled     bool      `json:"spelled"`     // what is spelled out for people was compared, too
-	Unchecked   int       `json:"unchecked"`   // checkpoints from elsewhere over a part that is not here
+	To          int64     `json:"to"`                // index after the last entry
+	Entries     int64     `json:"entries"`           // that were read and hold
+	Checkpoints int       `json:"checkpoints"`       // that were met and hold
+	Size        int64     `json:"size"`              // of the newest checkpoint
+	Time        time.Time `json:"time"`              // of the newest checkpoint
+	Spelled     bool      `json:"spelled"`           // what is spelled out for people was compared, too
+	Unchecked   int       `json:"unchecked"`         // checkpoints from elsewhere over a part that is not here
+	Lost        int64     `json:"lost,omitzero"`     // entries of which only the hashes are there
+	Salvages    int       `json:"salvages,omitzero"` // writers that begin because a journal was salvaged
 	Bad         *Fault    `json:"bad,omitempty"`
 }
 
 // Verify reads an export to its end or to the first thing that is wrong, which the report names. The error is one of
 // reading.
 func Verify(ctx context.Context, lines *Lines, o Options) (Report, error) {
-	v := &verifier{lines: lines, options: o, writers: map[journal.Writer]*standing{}}
+	v := &verifier{lines: lines, options: o, lost: -1, writers: map[journal.Writer]*standing{}}
 	err := v.verify(ctx)
 	if bad, ok := err.(*Fault); ok {
 		if bad.Place == "" && lines.line > 0 {
@@ -65,6 +69,10 @@ type standing struct {
 	index  int64         // of the last frame
 	leaf   tlog.Hash     // of the last frame
 	begun  uint64        // the sequence before the first frame here
+	after  Last          // the frame of another writer that its first continues
+
+	continued bool // another writer that continues it has entries here: it has no more
+	lost      bool // the frame before is not here, so chain is not known
 }
 
 type verifier struct {
@@ -80,6 +88,7 @@ type verifier struct {
 	writers map[journal.Writer]*standing
 	agreed  int64 // the size of the last checkpoint whose root was that of the tree
 	covered bool  // a checkpoint covers all there is
+	lost    int64 // index of the first entry whose frame is not here
 	place   string
 
 	entry  entryLine
@@ -194,8 +203,12 @@ func (v *verifier) takeWriter(b *Begun) error {
 		return v.fault(Malformed, "writer %s begins again", b.Writer)
 	}
 	s := &standing{seq: b.After.Seq, chain: journal.Chain(b.After.Chain), begun: b.After.Seq}
-	if w != after {
-		s.seq, s.begun, s.chain = 0, 0, journal.Begin(w, s.chain)
+	switch {
+	case w != after:
+		s.seq, s.begun, s.chain, s.after = 0, 0, journal.Begin(w, s.chain), b.After
+	case s.seq > 0 && s.chain == journal.Chain{}:
+		s.lost = true
+		v.markLost()
 	}
 	v.writers[w] = s
 	was := v.writers[after]
@@ -209,7 +222,7 @@ func (v *verifier) takeWriter(b *Begun) error {
 		f := v.fault(Inserted, "its writer ended at sequence %d, so another start of the process says that follows", b.After.Seq)
 		f.Index = was.index - int64(was.seq-b.After.Seq-1)
 		return f
-	case was.chain != journal.Chain(b.After.Chain):
+	case !was.lost && was.chain != journal.Chain(b.After.Chain):
 		return v.fault(Edited, "writer %s, which begins here, does not continue the hash chain of writer %s", b.Writer, b.After.Writer)
 	}
 	return nil
@@ -218,6 +231,9 @@ func (v *verifier) takeWriter(b *Begun) error {
 // takeEntry checks an entry's line and adds it to the tree.
 func (v *verifier) takeEntry(line []byte) error {
 	l := &v.entry
+	if len(l.frame) == 0 {
+		return v.takeLost(line)
+	}
 	raw, rest, err := journal.ReadRaw(l.frame)
 	if err == nil && len(rest) > 0 {
 		err = fmt.Errorf("%d bytes follow the frame", len(rest))
@@ -236,8 +252,11 @@ func (v *verifier) takeEntry(line []byte) error {
 	if s == nil {
 		return v.named(&raw, v.fault(Edited, "its writer %s is not announced", uuid.UUID(l.writer)))
 	}
-	if raw.Seq != s.seq+1 || !raw.Follows(s.chain) || l.index != v.tree.Size() {
+	if raw.Seq != s.seq+1 || !s.lost && !raw.Follows(s.chain) || l.index != v.tree.Size() {
 		return v.diagnose(raw, s)
+	}
+	if err := v.inLine(&raw, s); err != nil {
+		return err
 	}
 	if v.tree.Size() >= v.header.To {
 		return v.named(&raw, v.fault(Inserted, "the export's range ends before it"))
@@ -248,11 +267,78 @@ func (v *verifier) takeEntry(line []byte) error {
 			return v.named(&raw, v.fault(Edited, "what is spelled out for people is not what its frame says"))
 		}
 	}
-	s.before, s.chain, s.seq, s.index, s.leaf = s.chain, raw.Chain, raw.Seq, l.index, leaf
+	s.before, s.chain, s.seq, s.index, s.leaf, s.lost = s.chain, raw.Chain, raw.Seq, l.index, leaf, false
 	v.tree.Append(leaf, nil)
 	v.report.Entries++
 	v.report.To++
 	return v.compareOutside()
+}
+
+// inLine checks that the journals of a replica's starts are one line: each goes on where the one before ended. Only a
+// salvage begins behind an earlier frame, and its first entry says so; the entries that were given up by it stand here.
+func (v *verifier) inLine(raw *journal.Raw, s *standing) error {
+	if s.continued {
+		return v.named(raw, v.fault(Inserted, "another start of the process has continued its writer before it"))
+	}
+	if s.seq > 0 {
+		return nil
+	}
+	salvage, was := Salvages(raw.Payload), v.writers[journal.Writer(s.after.Writer)]
+	if salvage {
+		v.report.Salvages++
+	}
+	if was == nil {
+		return nil
+	}
+	if !salvage && (was.continued || was.seq > s.after.Seq) {
+		return v.named(raw, v.fault(Inserted, "its writer begins behind sequence %d of writer %s, which goes on without it, and it does not say that the journal was salvaged", s.after.Seq, s.after.Writer))
+	}
+	was.continued = true
+	return nil
+}
+
+// Salvages reports whether an entry says that its journal was salvaged before it: see ledger.Salvage.
+func Salvages(payload []byte) bool {
+	e, err := ledger.DecodeEntry(payload)
+	return err == nil && e.Kind == ledger.Admin && e.Action == ledger.SalvageAction
+}
+
+// takeLost takes an entry of which only the hash is there. finish refuses it unless it is accepted.
+func (v *verifier) takeLost(line []byte) error {
+	l := &v.entry
+	s := v.writers[l.writer]
+	switch {
+	case l.index > v.tree.Size():
+		return v.skipped(l.index)
+	case s == nil:
+		return v.fault(Edited, "its writer %s is not announced", uuid.UUID(l.writer))
+	case l.index < v.tree.Size():
+		return v.fault(Edited, "it says that its index is %d", l.index)
+	case v.tree.Size() >= v.header.To:
+		return v.fault(Inserted, "the export's range ends before it")
+	case s.continued:
+		return v.fault(Inserted, "another start of the process has continued its writer before it")
+	}
+	v.again = appendEntry(v.again[:0], l, []byte("null"))
+	if !bytes.Equal(v.again[:len(v.again)-1], line) {
+		return v.fault(Edited, "it has no frame, and something is spelled out for people")
+	}
+	if was := v.writers[journal.Writer(s.after.Writer)]; s.seq == 0 && was != nil {
+		was.continued = true
+	}
+	v.markLost()
+	s.seq, s.index, s.leaf, s.lost = s.seq+1, l.index, l.hash, true
+	v.tree.Append(l.hash, nil)
+	v.report.Lost++
+	v.report.To++
+	return v.compareOutside()
+}
+
+// markLost notes the first place where something is not here.
+func (v *verifier) markLost() {
+	if v.lost < 0 {
+		v.lost = v.tree.Size()
+	}
 }
 
 // named gives a fault the id in the frame.
@@ -280,7 +366,7 @@ func (v *verifier) diagnose(raw journal.Raw, s *standing) error {
 			f.Index, f.ID, f.Text = s.index, ledger.ID{}, "what follows continues another frame with its sequence, that of the entry after it"
 		}
 		return f
-	case !raw.Follows(s.chain):
+	case !s.lost && !raw.Follows(s.chain):
 		next, ok := v.following(w)
 		if ok && next.Seq == raw.Seq && next.Follows(s.chain) {
 			return v.named(&raw, v.fault(Inserted, "it does not continue the hash chain, and another frame with its sequence does"))
@@ -464,6 +550,10 @@ func (v *verifier) finish() error {
 		return v.fault(Uncovered, "the export has neither entries nor a checkpoint")
 	case v.report.Time.Before(v.options.NewerThan):
 		return faultOf(Replayed, "the newest checkpoint is of %s, which is older than it may be", v.report.Time.UTC().Format(time.RFC3339))
+	case v.lost >= 0 && !v.options.AcceptLost:
+		f := v.fault(Lost, "only its hash is: a damaged disk has lost it, or whoever exports keeps it back; all else holds, and with --accept-lost that is enough")
+		f.Index = v.lost
+		return f
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tollgate/tollgate/cmd/tollgate/queries"
 	"github.com/tollgate/tollgate/cmd/tollgate/settings"
+	"github.com/tollgate/tollgate/internal/durable"
 	"github.com/tollgate/tollgate/internal/postgres"
 	"github.com/tollgate/tollgate/internal/postgrestest"
 	"github.com/tollgate/tollgate/internal/secret"
@@ -324,4 +325,51 @@ func TestLostStore(t *testing.T) {
 	if _, _, err := g.open(t.Context(), false); err == nil || !strings.Contains(err.Error(), "a log keeps its name") {
 		t.Errorf("another origin: %v", err)
 	}
+}
+
+// The proof of a gateway whose journal was salvaged goes on with the entries since, and has those that were given up.
+func TestTheProofSurvivesASalvage(t *testing.T) {
+	each(t, func(t *testing.T, g *gateway) {
+		g.start()
+		for range 3 {
+			g.call(5)
+			if err := g.ledger.Sync(context.Background()); err != nil { // what was not synced last is no torn tail
+				t.Fatal(err)
+			}
+		}
+		g.stop()
+		segment := filepath.Join(g.journal(), "000000000001.journal")
+		text, err := os.ReadFile(segment)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text[200] ^= 1
+		if err := errors.Join(os.WriteFile(segment, text, 0o600), os.Remove(filepath.Join(g.journal(), "balances.checkpoint"))); err != nil {
+			t.Fatal(err)
+		}
+		storage, err := durable.Disk(g.journal())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ledger.Salvage(storage); err != nil {
+			t.Fatal(err)
+		}
+		g.start()
+		g.call(5)
+		defer g.stop()
+		verify := []string{"verify"}
+		if g.db == nil {
+			out, err := g.run(verify...)
+			if err == nil || !strings.Contains(out, "--accept-lost") {
+				t.Errorf("a lost entry is not told: %s", out)
+			}
+			verify = append(verify, "--accept-lost")
+		}
+		if out := g.must(verify...); !strings.HasPrefix(out, "ok: ") || !strings.Contains(out, "1 times a journal was salvaged") {
+			t.Error(out)
+		}
+		if out := g.must("prove", g.calls[len(g.calls)-1].String()); !strings.Contains(out, "tollgate_proof") {
+			t.Error(out)
+		}
+	})
 }

@@ -238,7 +238,7 @@ func (p *Part) measure() error {
 	errs[1] = err
 	age, err := m.Float64ObservableGauge("tollgate.proof.checkpoint.age", metric.WithUnit("s"), metric.WithDescription("Time since the newest checkpoint was signed."))
 	errs[2] = err
-	alarms, err := m.Int64ObservableGauge("tollgate.proof.alarms", metric.WithUnit("{alarm}"), metric.WithDescription("What keeps entries from the proof and does not mend by itself: forks, gaps, refusals to sign."))
+	alarms, err := m.Int64ObservableGauge("tollgate.proof.alarms", metric.WithUnit("{alarm}"), metric.WithDescription("What somebody has to look at: forks, gaps and refusals to sign, which keep entries from the proof, and journals that were salvaged."))
 	errs[3] = err
 	failures, err := m.Int64ObservableCounter("tollgate.proof.export.failures", metric.WithUnit("{attempt}"), metric.WithDescription("Attempts to export checkpoints that failed, by target."))
 	errs[4] = err

@@ -27,6 +27,7 @@ type verifying struct {
 	proof       string
 	newer       string
 	framesOnly  bool
+	acceptLost  bool
 }
 
 func verifyCommand(open Opener, format *string, instant Instant) *cobra.Command {
@@ -58,6 +59,7 @@ func verifyCommand(open Opener, format *string, instant Instant) *cobra.Command 
 	c.Flags().StringVar(&v.proof, "proof", "", "verify the proof in `FILE`, as tollgate audit prove makes it")
 	c.Flags().StringVar(&v.newer, "newer-than", "", "the newest checkpoint must not be older than this `TIME` or span back from now, such as 1h")
 	c.Flags().BoolVar(&v.framesOnly, "frames-only", false, "accept entries that are spelled out in the form of another version, and do not compare them with their frames")
+	c.Flags().BoolVar(&v.acceptLost, "accept-lost", false, "accept that of some entries only the hash is there, because a damaged disk has lost the rest; how many is told")
 	return c
 }
 
@@ -95,7 +97,7 @@ func (v *verifying) trust() (*proof.Trust, error) {
 }
 
 func (v *verifying) hold(ctx context.Context, lines *proof.Lines, trust *proof.Trust, newer time.Time) (proof.Report, error) {
-	o := proof.Options{Trust: trust, NewerThan: newer, FramesOnly: v.framesOnly}
+	o := proof.Options{Trust: trust, NewerThan: newer, FramesOnly: v.framesOnly, AcceptLost: v.acceptLost}
 	for _, path := range v.checkpoints {
 		notes, err := proof.ReadNotes(path)
 		if err != nil {
@@ -166,6 +168,12 @@ func (v *verifying) tell(w io.Writer, r proof.Report) error {
 	text += fmt.Sprintf(" of log %s are as signed; %d checkpoints hold, the newest of %s over %d entries", r.Origin, r.Checkpoints, r.Time.UTC().Format(time.RFC3339), r.Size)
 	if !r.Spelled {
 		text += "; what is spelled out beside the frames is of another version and was not compared"
+	}
+	if r.Lost > 0 {
+		text += fmt.Sprintf("; of %d more only the hash is there", r.Lost)
+	}
+	if r.Salvages > 0 {
+		text += fmt.Sprintf("; %d times a journal was salvaged: the entries that it gave up were held against the checkpoints, too", r.Salvages)
 	}
 	if r.Unchecked > 0 {
 		text += fmt.Sprintf("; %d given checkpoints are over a part that is not here", r.Unchecked)

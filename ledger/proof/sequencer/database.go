@@ -27,7 +27,7 @@ func (d stored) tx(ctx context.Context, fn func(context.Context, statements) err
 }
 
 // steps make the tables. turn counts a replica's batches; place is where one begins in its replica's journal, and what is before it; at is the index of
-// its first entry once it is in the tree; frames is NULL where they stand in the journal.
+// its first entry once it is in the tree; frames is NULL where they stand in the journal; leaves are then the hashes of their leaves in the tree, for what a disk may lose of them.
 var steps = []string{`
 CREATE TABLE proof_head (
   one INTEGER PRIMARY KEY, origin TEXT NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL, edge BLOB NOT NULL,
@@ -44,6 +44,7 @@ CREATE TABLE proof_batches (
 	"CREATE TABLE proof_nodes (level INTEGER NOT NULL, n INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (level, n)) STRICT",
 	"CREATE TABLE proof_checkpoints (number INTEGER PRIMARY KEY, size INTEGER NOT NULL, time INTEGER NOT NULL, verifier TEXT NOT NULL, note TEXT NOT NULL) STRICT",
 	"CREATE TABLE proof_exports (target TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT",
+	"ALTER TABLE proof_batches ADD COLUMN leaves BLOB",
 }
 
 func migrated(ctx context.Context, db *tables.DB) (database, error) {

@@ -13,11 +13,12 @@
 // So the duty spares work and is no lock: two that do the same at once, or a crash anywhere, leave the tree as one of them
 // made it. What was shipped and is not in the tree yet is taken later. What continues nothing waits; what continues a
 // place that something else has already continued is a fork: a data directory that was copied or set back, or a journal
-// that was changed. It raises an alarm and is never sequenced.
+// that was changed. It raises an alarm and is never sequenced. One break is taken, with an alarm: a new writer whose first
+// entry says that the journal was salvaged, behind a frame that its replica has shipped. What was given up stays in the tree.
 //
 // A Store is an SQLite file beside the journal, or tables of the database that replicas share. With a file the frames stay
-// in the journal and a batch is a place in it; in the database a batch has its frames, because the machine that wrote them
-// may be gone.
+// in the journal and a batch is a place in it, with the hashes of its leaves for what a disk may lose; in the database a
+// batch has its frames, because the machine that wrote them may be gone.
 //
 // Every process also keeps the newest checkpoint that it has signed or seen in a file of its own, and refuses to sign what
 // does not go on from it: a database that was set back shows.

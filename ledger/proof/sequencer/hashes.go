@@ -13,7 +13,8 @@ import (
 // batchesAtOnce bounds how many batches are listed at once; their frames are loaded one batch at a time.
 const batchesAtOnce = 256
 
-// Frames calls each for the entries from one index to another, in order. raw is valid during the call.
+// Frames calls each for the entries from one index to another, in order. raw is valid during the call; it has no bytes when
+// a disk has lost the frame.
 func (s *Store) Frames(ctx context.Context, from, to int64, each func(index int64, b *Batch, raw journal.Raw) error) error {
 	for at := from; at < to; {
 		batches, err := s.Batches(ctx, at, batchesAtOnce)
@@ -47,11 +48,16 @@ func (s *Store) framesOf(ctx context.Context, b *Batch, from, to int64, each fun
 	}
 	rest := b.Frames
 	for index := b.At; index < b.At+int64(b.Entries); index++ {
-		raw, after, err := journal.ReadRaw(rest)
-		if err != nil {
+		raw := journal.Raw{Seq: b.First + uint64(index-b.At)}
+		read, after, err := journal.ReadRaw(rest)
+		switch {
+		case err != nil && (len(rest) > 0 || s.dir == nil):
 			return fmt.Errorf("entry %d: %w", index, err)
+		case err == nil && read.Seq == raw.Seq:
+			raw, rest = read, after
+		case s.dir == nil:
+			return fmt.Errorf("entry %d: sequence %d stands in its place: the database was changed", index, read.Seq)
 		}
-		rest = after
 		if index < from || index >= to {
 			continue
 		}
@@ -127,8 +133,9 @@ func (s *Store) leaves(ctx context.Context, from, to int64) (out []tlog.Hash, er
 	}
 	var h proof.Hasher
 	err = s.Frames(ctx, from, min(to, head.Tree.Size()), func(_ int64, b *Batch, raw journal.Raw) error {
-		out = append(out, h.Leaf(b.Writer, raw.Bytes))
-		return nil
+		leaf, err := s.leaf(ctx, &h, b, raw)
+		out = append(out, leaf)
+		return err
 	})
 	return out, err
 }

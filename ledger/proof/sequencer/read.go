@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -83,6 +84,9 @@ func (s *Store) Export(ctx context.Context, w io.Writer, r Range) (proof.Header,
 		return h, fmt.Errorf("export: %w", err)
 	}
 	e := &exporting{store: s, header: h, lasts: map[journal.Writer]proof.Last{}, begun: map[journal.Writer]bool{}}
+	if e.followers, err = s.followers(ctx, from, to); err != nil {
+		return h, fmt.Errorf("export: %w", err)
+	}
 	if e.out, err = proof.NewExport(w, h); err != nil {
 		return h, err
 	}
@@ -98,9 +102,12 @@ type exporting struct {
 	header proof.Header
 	lasts  map[journal.Writer]proof.Last // the last frame of a writer that was read
 	begun  map[journal.Writer]bool
-	notes  []Signed // read and not written
-	number int64    // of the checkpoint read last
-	ended  bool     // there are no more checkpoints
+	hasher proof.Hasher
+
+	followers map[journal.Writer][]proof.Begun // not announced, by whom they continue
+	notes     []Signed                         // read and not written
+	number    int64                            // of the checkpoint read last
+	ended     bool                             // there are no more checkpoints
 }
 
 func (e *exporting) run(ctx context.Context, last Signed) error {
@@ -118,7 +125,7 @@ func (e *exporting) run(ctx context.Context, last Signed) error {
 			return ErrGone
 		}
 		err = e.store.Frames(ctx, batches[0].At, to, func(index int64, b *Batch, raw journal.Raw) error {
-			if err := e.entry(index, b, raw); err != nil {
+			if err := e.entry(ctx, index, b, raw); err != nil {
 				return err
 			}
 			return e.checkpoints(ctx, index+1, last)
@@ -134,23 +141,77 @@ func (e *exporting) run(ctx context.Context, last Signed) error {
 }
 
 // entry writes an entry, and its writer's beginning before the first.
-func (e *exporting) entry(index int64, b *Batch, raw journal.Raw) error {
-	if index >= e.header.From {
-		if !e.begun[b.Writer] {
-			e.begun[b.Writer] = true
-			after, ok := e.lasts[b.Writer]
-			if !ok {
-				after = proof.LastOf(b.Place)
-			}
-			if err := e.out.Begin(proof.Begun{Writer: uuid.UUID(b.Writer), Replica: b.Replica, After: after}); err != nil {
-				return err
-			}
-		}
-		if err := e.out.Entry(index, b.Writer, raw); err != nil {
+func (e *exporting) entry(ctx context.Context, index int64, b *Batch, raw journal.Raw) error {
+	last := proof.LastOf(journal.Position{Writer: b.Writer, Seq: raw.Seq, Chain: raw.Chain})
+	if index < e.header.From {
+		e.lasts[b.Writer] = last
+		return nil
+	}
+	if !e.begun[b.Writer] {
+		if err := e.begin(b); err != nil {
 			return err
 		}
 	}
-	e.lasts[b.Writer] = proof.LastOf(journal.Position{Writer: b.Writer, Seq: raw.Seq, Chain: raw.Chain})
+	if raw.Bytes == nil {
+		leaf, err := e.store.leaf(ctx, &e.hasher, b, raw)
+		if err != nil {
+			return err
+		}
+		if err := e.out.Lost(index, b.Writer, leaf); err != nil {
+			return err
+		}
+	} else if err := e.out.Entry(index, b.Writer, raw); err != nil {
+		return err
+	}
+	return e.announce(b.Writer, raw.Seq)
+}
+
+// begin announces the writer of a batch.
+func (e *exporting) begin(b *Batch) error {
+	e.begun[b.Writer] = true
+	after, ok := e.lasts[b.Writer]
+	if !ok {
+		after = proof.LastOf(b.Place)
+	}
+	seq := uint64(0) // how far it has come where it begins here
+	if after.Writer == uuid.UUID(b.Writer) {
+		seq = after.Seq
+	}
+	if seq > 0 {
+		if err := e.announce(b.Writer, seq-1); err != nil {
+			return err
+		}
+	}
+	if err := e.out.Begin(proof.Begun{Writer: uuid.UUID(b.Writer), Replica: b.Replica, After: after}); err != nil {
+		return err
+	}
+	return e.announce(b.Writer, seq)
+}
+
+// announce begins the writers that continue w where it has come to, or before: the verifier holds them against it there, and
+// when w goes on, as before a salvage, later no more.
+func (e *exporting) announce(w journal.Writer, seq uint64) error {
+	waiting := e.followers[w]
+	for len(waiting) > 0 {
+		i := slices.IndexFunc(waiting, func(f proof.Begun) bool { return f.After.Seq <= seq })
+		if i < 0 {
+			break
+		}
+		f := waiting[i]
+		waiting = slices.Delete(waiting, i, i+1)
+		e.followers[w] = waiting
+		next := journal.Writer(f.Writer)
+		if e.begun[next] {
+			continue
+		}
+		e.begun[next] = true
+		if err := e.out.Begin(f); err != nil {
+			return err
+		}
+		if err := e.announce(next, 0); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -221,6 +282,9 @@ func (s *Store) Find(ctx context.Context, id ledger.ID) ([]Found, error) {
 
 func (s *Store) find(ctx context.Context, id ledger.ID, from, to int64) (found []Found, err error) {
 	err = s.Frames(ctx, from, to, func(index int64, b *Batch, raw journal.Raw) error {
+		if raw.Bytes == nil {
+			return nil
+		}
 		p, err := ledger.Peek(raw.Payload)
 		if err != nil || p.ID != id && p.Call() != id {
 			return nil

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/tollgate/tollgate/ledger/journal"
 	"github.com/tollgate/tollgate/ledger/proof"
@@ -171,6 +172,9 @@ func (w *weaving) fits(ctx context.Context, b *Batch) (bool, error) {
 		})
 		return false, nil
 	}
+	if ok, err := w.salvaged(ctx, b); ok || err != nil {
+		return ok, err
+	}
 	w.fork(b, fmt.Sprintf("it continues sequence %d of writer %s, and the tree has the journal up to sequence %d of writer %s with another chain value",
 		p.Seq, uuid.UUID(p.Writer), at.Seq, uuid.UUID(at.Writer)))
 	return false, nil
@@ -189,20 +193,21 @@ func (w *weaving) add(ctx context.Context, b *Batch) (journal.Position, error) {
 	if err != nil {
 		return end, err
 	}
-	kept, rest := w.to.Kept, b.Frames
+	kept, rest, leaves := w.to.Kept, b.Frames, make([]tlog.Hash, 0, b.Entries)
 	for range b.Entries {
 		raw, after, err := journal.ReadRaw(rest)
 		if err != nil || raw.Seq != end.Seq+1 || !raw.Follows(end.Chain) {
 			return end, fmt.Errorf("%w: the frame after sequence %d does not continue the hash chain", errFork, end.Seq)
 		}
-		kept = tree.Append(w.hasher.Leaf(b.Writer, raw.Bytes), kept)
+		leaf := w.hasher.Leaf(b.Writer, raw.Bytes)
+		kept, leaves = tree.Append(leaf, kept), append(leaves, leaf)
 		end.Seq, end.Chain, rest = raw.Seq, raw.Chain, after
 		end.Offset += int64(len(raw.Bytes))
 	}
 	if len(rest) > 0 {
 		return end, fmt.Errorf("%w: %d bytes follow its frames", errFork, len(rest))
 	}
-	b.At, b.Frames = w.to.Tree.Size(), nil
+	b.At, b.Frames, b.leaves = w.to.Tree.Size(), nil, leaves
 	w.to.Tree, w.to.Kept = tree, kept
 	w.to.Batches = append(w.to.Batches, *b)
 	return end, nil

@@ -26,8 +26,21 @@ func (l *Log) ship(ctx context.Context) (more bool, err error) {
 	from := all[l.cfg.Replica].shipped
 	g := gatherer{reader: l.cfg.Frames(from), log: l}
 	defer g.reader.Close()
+	after := from // differs where the journal was salvaged
 	for range shipAtOnce {
-		b, end, err := g.next(from)
+		b, end, err := g.next(after)
+		if errors.Is(err, journal.ErrSalvaged) {
+			var again bool
+			if after, again, err = l.resume(ctx, &g, from); again && err == nil {
+				return true, nil
+			}
+			if errors.Is(err, io.EOF) {
+				return false, nil // the entry that says so comes first
+			}
+			if err == nil {
+				b, end, err = g.next(after)
+			}
+		}
 		if err == nil && b.Entries > 0 {
 			err = l.cfg.Store.Ship(ctx, b, from, end)
 		}
@@ -45,7 +58,7 @@ func (l *Log) ship(ctx context.Context) (more bool, err error) {
 			l.shipped = l.cfg.Now()
 			return false, nil
 		}
-		from = end
+		from, after = end, end
 	}
 	return true, nil
 }

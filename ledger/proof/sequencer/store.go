@@ -48,7 +48,9 @@ type Batch struct {
 	Until   time.Time        // time of the newest
 	Shipped time.Time
 	At      int64  // index of the first entry; -1: not in the tree
-	Frames  []byte // one after the other; nil until they are loaded
+	Frames  []byte // one after the other; nil until they are loaded. Those that a disk has lost are not among them
+
+	leaves []tlog.Hash // of the frames, while they are put into the tree
 }
 
 // before is the chain value before the batch's first frame.
@@ -296,7 +298,11 @@ func (s *Store) Load(ctx context.Context, b *Batch) error {
 		return nil
 	}
 	if s.dir != nil {
-		return s.loadJournal(b)
+		err := s.loadJournal(b)
+		if err == nil || errors.Is(err, ErrGone) {
+			return err
+		}
+		return s.loadAside(ctx, b, err)
 	}
 	found := false
 	err := s.db.tx(ctx, func(ctx context.Context, tx statements) error {
@@ -351,7 +357,11 @@ func (s *Store) Extend(ctx context.Context, head Head, e *Extension) error {
 			return ErrMoved
 		}
 		for _, b := range e.Batches {
-			if n, err = tx.Exec(ctx, "UPDATE proof_batches SET at = ? WHERE writer = ? AND seq = ? AND at IS NULL", b.At, b.Writer[:], int64(b.First)); err != nil {
+			var leaves []byte
+			if s.dir != nil {
+				leaves = joinHashes(b.leaves)
+			}
+			if n, err = tx.Exec(ctx, "UPDATE proof_batches SET at = ?, leaves = ? WHERE writer = ? AND seq = ? AND at IS NULL", b.At, leaves, b.Writer[:], int64(b.First)); err != nil {
 				return err
 			}
 			if n != 1 {
