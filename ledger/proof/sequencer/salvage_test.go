@@ -80,8 +80,8 @@ func TestTheProofGoesOnAfterASalvage(t *testing.T) {
 	}{
 		{"in a writer", func(r *replica, settle func()) { r.write(5); settle(); r.write(5); settle(); r.write(1) },
 			func(r *replica) { r.salvage(1, 6, true); r.write(3) }, 1, 10 + 4},
-		{"in a block that is not full", func(r *replica, settle func()) { r.write(260); settle(); r.write(300); settle(); r.write(1) },
-			func(r *replica) { r.salvage(3, 20, true); r.write(600) }, 1, 560 + 601},
+		{"in a block that is not full", func(r *replica, settle func()) { r.write(260); settle(); r.write(400); settle(); r.write(1) },
+			func(r *replica) { r.salvage(2, 270, true); r.write(600) }, 1, 660 + 601},
 		{"several writers", func(r *replica, settle func()) {
 			r.write(5)
 			settle()
