@@ -276,3 +276,34 @@ func TestOnlyTheDutyExports(t *testing.T) {
 		t.Error("its own target was not served")
 	}
 }
+
+// Replicas on one machine that have one directory write none over another's line.
+func TestReplicasShareADirectory(t *testing.T) {
+	dir := Directory(t.TempDir())
+	at := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for n := range 25 {
+				if err := dir.Put(t.Context(), "", sequencer.Signed{Time: at, Note: fmt.Appendf(nil, "%d of %d", n, i)}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	b, err := os.ReadFile(filepath.Join(string(dir), "checkpoints-2026-11.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for line := range strings.Lines(string(b)) {
+		var l struct{ Checkpoint string }
+		if json.Unmarshal([]byte(line), &l) == nil {
+			seen[l.Checkpoint] = true
+		}
+	}
+	if len(seen) != 200 {
+		t.Errorf("%d of 200 are there", len(seen))
+	}
+}

@@ -39,7 +39,8 @@ func (d Directory) Put(_ context.Context, _ string, c sequencer.Signed) error {
 		return err
 	}
 	path := filepath.Join(string(d), "checkpoints-"+c.Time.UTC().Format("2006-01")+".jsonl")
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	// Appended, since replicas on one machine may have one directory: none may write where another does.
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
@@ -61,7 +62,7 @@ func appendLine(f *os.File, line []byte) error {
 			line = append([]byte{'\n'}, line...)
 		}
 	}
-	if _, err := f.WriteAt(line, end); err != nil {
+	if _, err := f.Write(line); err != nil {
 		return err
 	}
 	return f.Sync()
